@@ -1,0 +1,251 @@
+"""What a sample holds: the table of kinds, checked when shards are written and again when they are read.
+
+A sample in a shard is a group of tar members ``{key}.{field}.{ext}``. A kind says which Python object such a group stands
+for. A new kind is one dataclass with `to_members` and `from_members`, and one line in `KINDS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol, Self
+
+from moon_zoo.errors import DataError, did_you_mean
+
+Box = tuple[float, float, float, float]
+"""Corners ``(left, top, right, bottom)`` as fractions of the photo's width and height, in ``[0, 1]``."""
+
+BEHAVIOURS = ("click", "cart", "purchase")
+
+
+class Sample(Protocol):
+    """What every kind's dataclass offers."""
+
+    kind: ClassVar[str]
+
+    def to_members(self) -> dict[str, Any]:
+        """Member name without the key (``photo_0.jpg``, ``product.json``) to bytes or a JSON-like value."""
+        ...
+
+    @classmethod
+    def from_members(cls, members: Mapping[str, Any]) -> Self:
+        """The inverse of `to_members`, from decoded members; photos stay encoded bytes."""
+        ...
+
+
+@dataclass(slots=True)
+class Product:
+    """A product on sale (an item) with its photos and texts.
+
+    Args:
+        item_id: Identity of the item, unique in its set.
+        title: What the seller calls it; may be empty.
+        photos: Encoded images (JPEG, PNG or WebP bytes), the clean catalogue photo first.
+        spu_id: Identity shared by all variants of one product. Photos of one SPU are positives of one another.
+        category: Path from the root to the leaf, such as ``("clothing", "shirt")``.
+        attributes: Name to value, such as ``{"colour": "red"}``.
+        photo_roles: One of `PHOTO_ROLES` per photo: ``catalogue`` (clean) or ``user`` (taken by a customer).
+        core_boxes: The product's box in each photo, None where unknown.
+    """
+
+    kind: ClassVar[str] = "product"
+    PHOTO_ROLES: ClassVar[tuple[str, ...]] = ("catalogue", "user")
+
+    item_id: str
+    title: str = ""
+    photos: list[bytes] = field(default_factory=list, repr=False)
+    spu_id: str = ""
+    category: tuple[str, ...] = ()
+    attributes: dict[str, str] = field(default_factory=dict)
+    photo_roles: list[str] = field(default_factory=list)
+    core_boxes: list[Box | None] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.spu_id = self.spu_id or self.item_id
+        self.category = tuple(self.category)
+        if not self.photo_roles:
+            self.photo_roles = ["catalogue"] * min(len(self.photos), 1) + ["user"] * max(len(self.photos) - 1, 0)
+        if not self.core_boxes:
+            self.core_boxes = [None] * len(self.photos)
+        self.core_boxes = [None if box is None else _box(box) for box in self.core_boxes]
+        self._check()
+
+    def _check(self) -> None:
+        if not self.item_id:
+            raise DataError("a product without an item_id", change="the column or field that holds item_id")
+        for name, values in (("photo_roles", self.photo_roles), ("core_boxes", self.core_boxes)):
+            if len(values) != len(self.photos):
+                raise DataError(f"product {self.item_id} has {len(self.photos)} photos but {len(values)} {name}")
+        for role in self.photo_roles:
+            if role not in self.PHOTO_ROLES:
+                raise DataError(
+                    f"product {self.item_id} has the photo role {role!r}; roles are {', '.join(self.PHOTO_ROLES)}",
+                    suggestions=did_you_mean(role, self.PHOTO_ROLES),
+                )
+
+    def to_members(self, prefix: str = "") -> dict[str, Any]:
+        members: dict[str, Any] = {
+            f"{prefix}photo_{number}.{image_extension(photo)}": photo for number, photo in enumerate(self.photos)
+        }
+        record = {
+            "item_id": self.item_id,
+            "spu_id": self.spu_id,
+            "title": self.title,
+            "category": list(self.category),
+            "attributes": self.attributes,
+            "photo_roles": self.photo_roles,
+            "core_boxes": [None if box is None else list(box) for box in self.core_boxes],
+        }
+        members[f"{prefix}product.json"] = record
+        return members
+
+    @classmethod
+    def from_members(cls, members: Mapping[str, Any], prefix: str = "") -> Self:
+        record = _record(members, f"{prefix}product.json")
+        photos = [_photo(members, f"{prefix}photo_{number}") for number in range(len(record.get("photo_roles", ())))]
+        return _build(cls, record, photos=photos)
+
+
+@dataclass(slots=True)
+class Search:
+    """A query and the item that was bought (or clicked) for it.
+
+    Args:
+        item: What was chosen.
+        query_text: Words typed, None for a search by photo alone.
+        query_photo: Encoded photo, None for a search by words alone. At least one of the two is there.
+        query_box: The wanted product's box in the query photo, None where unknown.
+        behaviour: One of `BEHAVIOURS`.
+        hard_negatives: Other items of the same leaf category that were not chosen.
+    """
+
+    kind: ClassVar[str] = "search"
+
+    item: Product
+    query_text: str | None = None
+    query_photo: bytes | None = field(default=None, repr=False)
+    query_box: Box | None = None
+    behaviour: str = "purchase"
+    hard_negatives: list[Product] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if self.query_text is None and self.query_photo is None:
+            raise DataError(f"the search for item {self.item.item_id} has neither a text nor a photo")
+        if self.behaviour not in BEHAVIOURS:
+            raise DataError(
+                f"unknown behaviour {self.behaviour!r}; known: {', '.join(BEHAVIOURS)}",
+                suggestions=did_you_mean(self.behaviour, BEHAVIOURS),
+            )
+        self.query_box = None if self.query_box is None else _box(self.query_box)
+
+    def to_members(self) -> dict[str, Any]:
+        query = {
+            "text": self.query_text,
+            "photo": self.query_photo is not None,
+            "box": None if self.query_box is None else list(self.query_box),
+            "behaviour": self.behaviour,
+            "hard_negatives": len(self.hard_negatives),
+        }
+        members: dict[str, Any] = {"query.json": query}
+        if self.query_photo is not None:
+            members[f"query_photo.{image_extension(self.query_photo)}"] = self.query_photo
+        members |= self.item.to_members("item_")
+        for number, negative in enumerate(self.hard_negatives):
+            members |= negative.to_members(f"negative_{number}_")
+        return members
+
+    @classmethod
+    def from_members(cls, members: Mapping[str, Any]) -> Self:
+        query = _record(members, "query.json")
+        return cls(
+            item=Product.from_members(members, "item_"),
+            query_text=query.get("text"),
+            query_photo=_photo(members, "query_photo") if query.get("photo") else None,
+            query_box=query.get("box"),
+            behaviour=query.get("behaviour", "purchase"),
+            hard_negatives=[
+                Product.from_members(members, f"negative_{number}_") for number in range(query.get("hard_negatives", 0))
+            ],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One row of the table of kinds."""
+
+    name: str
+    sample: type[Any]
+    summary: str
+
+
+KINDS: dict[str, Kind] = {
+    kind.name: kind
+    for kind in (
+        Kind("product", Product, "a product: photos, title, category, attributes"),
+        Kind("search", Search, "a query (text, photo or both) and the item chosen for it"),
+    )
+}
+
+
+def kind_of(name: str) -> Kind:
+    """The row of `KINDS` called ``name``.
+
+    Raises:
+        DataError: There is no such kind.
+    """
+    if name not in KINDS:
+        raise DataError(f"unknown kind of sample {name!r}", suggestions=did_you_mean(name, KINDS))
+    return KINDS[name]
+
+
+IMAGE_SIGNATURES = {b"\xff\xd8\xff": "jpg", b"\x89PNG\r\n\x1a\n": "png"}
+
+
+def image_extension(photo: bytes) -> str:
+    """The file extension that belongs to the encoded bytes: jpg, png or webp.
+
+    Raises:
+        DataError: The bytes are none of the three.
+    """
+    for signature, extension in IMAGE_SIGNATURES.items():
+        if photo.startswith(signature):
+            return extension
+    if photo[:4] == b"RIFF" and photo[8:12] == b"WEBP":
+        return "webp"
+    raise DataError(
+        f"a photo of {len(photo)} bytes is no JPEG, PNG or WebP image",
+        change="the file, or convert it first",
+    )
+
+
+def _record(members: Mapping[str, Any], name: str) -> dict[str, Any]:
+    record = members.get(name)
+    if not isinstance(record, dict):
+        found = ", ".join(sorted(members)) or "nothing"
+        raise DataError(f"the member {name} is missing or holds no JSON object (found: {found})")
+    return record
+
+
+def _photo(members: Mapping[str, Any], stem: str) -> bytes:
+    for extension in ("jpg", "jpeg", "png", "webp"):
+        photo = members.get(f"{stem}.{extension}")
+        if isinstance(photo, bytes):
+            return photo
+    raise DataError(f"the photo {stem} is missing")
+
+
+def _build(cls: type[Product], record: Mapping[str, Any], photos: list[bytes]) -> Any:
+    unknown = set(record) - set(Product.__dataclass_fields__)
+    if unknown:
+        raise DataError(f"product.json holds unknown fields: {', '.join(sorted(unknown))}")
+    try:
+        return cls(**record, photos=photos)
+    except TypeError as error:
+        raise DataError(f"product.json is incomplete: {error}") from error
+
+
+def _box(box: Any) -> Box:
+    if len(box) != 4 or not (0 <= box[0] < box[2] <= 1 and 0 <= box[1] < box[3] <= 1):
+        raise DataError(f"the box {tuple(box)} is not (left, top, right, bottom) inside the photo as fractions of its size")
+    left, top, right, bottom = (float(value) for value in box)
+    return left, top, right, bottom

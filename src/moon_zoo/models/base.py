@@ -1,0 +1,136 @@
+"""What every model of the zoo is: a LightningModule that owns its inputs, its optimiser and its report.
+
+A model writes its network, its inputs and its steps; everything else (optimisers, checkpointed inputs, exact resume of the
+data order, retrieval metrics, galleries) is here or in the parts used here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import lightning as L
+import torch
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from moon_zoo.data.inputs import Inputs
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One picture of a gallery: a sample of a split, by position.
+
+    Args:
+        split: ``val``, ``test`` or ``gallery``: which shards the sample is in.
+        index: Its position there.
+        part: ``query`` or ``item``: which side of a search sample; products have only items.
+        score: Cosine similarity to the query, None for the query itself.
+        relevant: Whether it is a right answer.
+    """
+
+    split: str
+    index: int
+    part: str = "item"
+    score: float | None = None
+    relevant: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class GalleryRow:
+    """A query and its best results, for the report.
+
+    Args:
+        task: Which retrieval it shows, such as ``photo_to_product``.
+        query: The query.
+        results: Best first.
+    """
+
+    task: str
+    query: Shown
+    results: tuple[Shown, ...]
+
+
+class ZooModule(L.LightningModule):
+    """Base of all models.
+
+    Args:
+        inputs: Turns samples into tensors and batches; training, validation, predict, export and search all use it.
+        optimizer: Called with the parameters, as recipes write it (``class_path: torch.optim.AdamW``).
+        lr_scheduler: Called with the optimiser and stepped every training step; None for a constant rate.
+        warmup_steps: Optimiser steps over which the learning rate grows linearly from 0.
+    """
+
+    sample_kinds: ClassVar[tuple[str, ...]] = ("product",)
+    """Kinds of samples (`moon_zoo.data.kinds.KINDS`) that this model's inputs accept."""
+
+    primary_metric: ClassVar[str] = "val/loss"
+    """The figure by which the best checkpoint is kept; see `moon_zoo.metrics.catalogue` for its direction."""
+
+    def __init__(
+        self,
+        inputs: Inputs,
+        *,
+        optimizer: OptimizerCallable = torch.optim.AdamW,
+        lr_scheduler: LRSchedulerCallable | None = None,
+        warmup_steps: int = 0,
+    ) -> None:
+        super().__init__()
+        self.inputs = inputs
+        self._optimizer = optimizer
+        self._lr_scheduler = lr_scheduler
+        self._warmup_steps = warmup_steps
+
+    def parameter_groups(self) -> Iterable[dict[str, Any]]:
+        """Groups handed to the optimiser: vectors and scalars (norms, biases, temperature) are not decayed."""
+        trainable = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        return [
+            {"params": [parameter for parameter in trainable if parameter.ndim > 1]},
+            {"params": [parameter for parameter in trainable if parameter.ndim <= 1], "weight_decay": 0.0},
+        ]
+
+    def configure_optimizers(self) -> Any:
+        """The recipe's optimiser and its schedule, after a linear warm-up."""
+        optimizer = self._optimizer(self.parameter_groups())
+        schedulers = []
+        if self._warmup_steps > 0:
+            schedulers.append(
+                torch.optim.lr_scheduler.LinearLR(optimizer, start_factor=1e-3, total_iters=self._warmup_steps)
+            )
+        if self._lr_scheduler is not None:
+            schedulers.append(self._lr_scheduler(optimizer))
+        if not schedulers:
+            return optimizer
+        scheduler = (
+            schedulers[0]
+            if len(schedulers) == 1
+            else torch.optim.lr_scheduler.SequentialLR(optimizer, schedulers, milestones=[self._warmup_steps])
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what the inputs learned from data (tokenizer, vocabularies) beside the weights, as plain values."""
+        checkpoint["inputs"] = self.inputs.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Bring the inputs back, and align Lightning's batch counter with the data position of another world size."""
+        if "inputs" in checkpoint:
+            self.inputs.load_state_dict(checkpoint["inputs"])
+        datamodule = getattr(self._trainer, "datamodule", None) if self._trainer is not None else None
+        align = getattr(datamodule, "align_progress", None)
+        if align is not None:
+            align(checkpoint)
+
+    def gallery_rows(self) -> list[GalleryRow]:
+        """Retrieval results worth showing after validation or test; empty where a model retrieves nothing."""
+        return []
+
+    def predict_columns(self) -> dict[str, str]:
+        """Names and meanings of the columns that `predict_step` returns."""
+        return {}
+
+    def predict_step(self, batch: dict[str, Tensor], batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
+        """Named columns, one row per valid sample of the batch."""
+        raise NotImplementedError
