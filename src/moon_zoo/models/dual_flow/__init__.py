@@ -1,0 +1,1 @@
+"""The two-tower image-text baseline; see README.md beside this file."""

@@ -1,0 +1,56 @@
+"""Two towers, image and text, one projection each, compared by cosine.
+
+Source: the dual-flow baseline that MOON argues against (arXiv:2508.11999, introduction and figure 1), which is CLIP's shape
+(Radford et al. 2021, arXiv:2103.00020). A product with both photo and text is the normalised mean of the two embeddings:
+ours, since the baseline itself sees one image and one text at a time.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from moon_zoo.nn.heads import ProjectionHead
+
+
+class DualFlowNetwork(nn.Module):
+    """Photos and texts to unit embeddings of one space.
+
+    Args:
+        image_tower: Photos ``(batch, 3, height, width)`` to features; has ``dim``.
+        text_tower: Token ids and mask ``(batch, tokens)`` to features; has ``dim``.
+        embedding_dim: Size of the shared space.
+        head: Kind of projection: ``linear``, ``mlp``, or ``identity`` for a pair whose towers already agree.
+    """
+
+    def __init__(self, image_tower: nn.Module, text_tower: nn.Module, *, embedding_dim: int, head: str = "linear") -> None:
+        super().__init__()
+        self.image_tower = image_tower
+        self.text_tower = text_tower
+        self.image_head = ProjectionHead(image_tower.dim, embedding_dim, kind=head)
+        self.text_head = ProjectionHead(text_tower.dim, embedding_dim, kind=head)
+
+    def encode_photo(self, photos: Tensor) -> Tensor:
+        """Unit embeddings of photos ``(batch, 3, height, width)`` in ``[0, 255]``: ``(batch, dim)``."""
+        return self.image_head(self.image_tower(photos))
+
+    def encode_text(self, token_ids: Tensor, token_mask: Tensor) -> Tensor:
+        """Unit embeddings of texts, ids and mask ``(batch, tokens)``: ``(batch, dim)``."""
+        return self.text_head(self.text_tower(token_ids, token_mask))
+
+
+def fuse(photo: Tensor, text: Tensor, has_photo: Tensor, has_text: Tensor) -> Tensor:
+    """The embedding of something that has a photo, a text, or both: the normalised mean of what is there.
+
+    Args:
+        photo: Unit embeddings, ``(batch, dim)``; rows without a photo are ignored.
+        text: The same for texts.
+        has_photo: Bool, ``(batch,)``.
+        has_text: Bool, ``(batch,)``.
+
+    Returns:
+        Unit embeddings ``(batch, dim)``; zeros where neither is there.
+    """
+    total = photo * has_photo[:, None] + text * has_text[:, None]
+    return F.normalize(total.float(), dim=-1).to(torch.promote_types(photo.dtype, text.dtype))
