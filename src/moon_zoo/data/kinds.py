@@ -40,6 +40,7 @@ class Product:
     Args:
         item_id: Identity of the item, unique in its set.
         title: What the seller calls it; may be empty.
+        description: Running text about it, beside the title; may be empty.
         photos: Encoded images (JPEG, PNG or WebP bytes), the clean catalogue photo first.
         spu_id: Identity shared by all variants of one product. Photos of one SPU are positives of one another.
         category: Path from the root to the leaf, such as ``("clothing", "shirt")``.
@@ -53,6 +54,7 @@ class Product:
 
     item_id: str
     title: str = ""
+    description: str = ""
     photos: list[bytes] = field(default_factory=list, repr=False)
     spu_id: str = ""
     category: tuple[str, ...] = ()
@@ -91,6 +93,7 @@ class Product:
             "item_id": self.item_id,
             "spu_id": self.spu_id,
             "title": self.title,
+            "description": self.description,
             "category": list(self.category),
             "attributes": self.attributes,
             "photo_roles": self.photo_roles,
