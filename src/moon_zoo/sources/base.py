@@ -1,0 +1,55 @@
+"""What a source is: something that turns a data set, in the layout its authors publish, into samples of the zoo's kinds.
+
+`moon-zoo pack NAME` makes its options from the constructor's typed arguments and the `Args:` of the class docstring, runs
+`Source.read` and writes what comes out as shards. A source of another package is registered under the entry-point group
+``moon_zoo.sources``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterator
+from typing import ClassVar
+
+from moon_zoo.data.kinds import Product, Search
+
+Packed = tuple[str, str, Product | Search]
+"""``(split, key, sample)``: which set a sample belongs to, its key in the shards, and the sample."""
+
+
+class Source(ABC):
+    """A data set that can be packed.
+
+    A subclass takes typed, keyword-only arguments (the first one or two without a default become positional on the command
+    line), documents them, and yields samples. Splits may hold different kinds (searches in ``train``, products in
+    ``items``); within one split all samples are of one kind.
+
+    Attributes:
+        summary: One line for `moon-zoo pack --help`.
+        kind: Kind of the samples, or of most splits where they differ.
+        example: A command line that works, without the leading ``$``.
+        licence: Licence of the data, as its authors state it; ``"not stated"`` where they do not.
+        description: Where the data comes from, with its citation; kept in the manifest.
+        total: Number of samples to come, None until `read` knows it.
+        skipped: What was left out under ``on_error="skip"``: reason to count.
+    """
+
+    summary: ClassVar[str]
+    kind: ClassVar[str] = "product"
+    example: ClassVar[str] = ""
+
+    licence: str = "not stated"
+    description: str = ""
+    total: int | None = None
+
+    def __init__(self) -> None:
+        self.skipped: Counter[str] = Counter()
+
+    @abstractmethod
+    def read(self) -> Iterator[Packed]:
+        """Yield every sample once, in an order that depends on the arguments alone.
+
+        Raises:
+            DataError: The data is not what it claims to be.
+        """
