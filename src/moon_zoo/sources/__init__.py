@@ -1,0 +1,1 @@
+"""Importers of real data sets into shards, one file each."""

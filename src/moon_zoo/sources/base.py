@@ -1,8 +1,8 @@
-"""What a source is: something that turns a data set, in the layout its authors publish, into samples of the zoo's kinds.
+"""A source turns a data set, in the layout its authors publish, into samples of the zoo's kinds.
 
-`moon-zoo pack NAME` makes its options from the constructor's typed arguments and the `Args:` of the class docstring, runs
-`Source.read` and writes what comes out as shards. A source of another package is registered under the entry-point group
-``moon_zoo.sources``.
+`moon-zoo pack NAME` makes its options from the constructor's typed arguments and the `Args:` of the class docstring,
+runs `Source.read` and writes what comes out as shards. A source of another package is registered under the
+entry-point group ``moon_zoo.sources``.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ Packed = tuple[str, str, Product | Search]
 class Source(ABC):
     """A data set that can be packed.
 
-    A subclass takes typed, keyword-only arguments (the first one or two without a default become positional on the command
-    line), documents them, and yields samples. Splits may hold different kinds (searches in ``train``, products in
+    A subclass takes typed, keyword-only arguments (those without a default become positional on the command line),
+    documents them, and yields samples. Splits may hold different kinds (searches in ``train``, products in
     ``items``); within one split all samples are of one kind.
 
     Attributes:
