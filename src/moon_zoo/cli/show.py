@@ -1,0 +1,99 @@
+"""`moon-zoo show`: a model's card, a recipe's text, what a source or a data module is."""
+
+from __future__ import annotations
+
+from importlib import util
+from pathlib import Path
+
+from moon_zoo import recipes, registry
+from moon_zoo.cli.arguments import Arguments
+from moon_zoo.cli.output import is_terminal
+from moon_zoo.errors import UsageError
+
+summary = "a model's card, a recipe, a source"
+
+EXAMPLES = """\
+  moon-zoo show dual_flow                 the model's card
+  moon-zoo show dual_flow/quickstart      a recipe, with what it inherits named
+  moon-zoo show dual_flow/quickstart --merged   as it is after inheritance
+"""
+
+
+def run(args: list[str]) -> int:
+    """Print one thing in full."""
+    parser = Arguments("show", "Show one thing in full: " + summary + ".", EXAMPLES)
+    parser.add_argument("name", help="a name from `moon-zoo list`, or a recipe's path")
+    parser.add_argument("--merged", action="store_true", help="a recipe after inheritance and with full class paths")
+    options = parser.parse_strict(args)
+    path = _recipe(options.name)
+    if options.merged:
+        print(recipes.dump(recipes.load(str(path or recipes.find(options.name))).values), end="")
+    elif options.name in registry.entries("models"):
+        _print_markdown(_card(registry.entry("models", options.name)))
+    elif path is not None:
+        _print_yaml(recipes.read_text(path))
+    else:
+        _print_markdown(_described(options.name))
+    return 0
+
+
+def _recipe(name: str) -> Path | None:
+    return recipes.shipped().get(name.removesuffix(".yaml")) or (Path(name) if Path(name).is_file() else None)
+
+
+def _card(entry: registry.Entry) -> str:
+    """The README beside a model's module, found without importing the model's package."""
+    package, _, _ = entry.target.partition(":")[0].rpartition(".")
+    top, *inner = package.split(".")
+    spec = util.find_spec(top)
+    for location in (spec.submodule_search_locations or ()) if spec is not None else ():
+        card = Path(location, *inner, "README.md")
+        if card.is_file():
+            return card.read_text("utf-8")
+    return f"# {entry.name}\n\n{entry.summary}\n\nclass_path: `{entry.class_path}` ({entry.origin})\n"
+
+
+def _described(name: str) -> str:
+    """Everything registered under ``name`` but models, as Markdown."""
+    texts = [
+        f"# {name}\n\n{entry.summary}\n\n- kind: {group}\n- class_path: `{entry.class_path}`\n- from: {entry.origin}\n"
+        for group in ("data", "sources")
+        if (entry := registry.entries(group).get(name)) is not None
+    ]
+    checkpoint = recipes.own_root().parent / "checkpoints" / name / "README.md"
+    if checkpoint.is_file():
+        texts.append(checkpoint.read_text("utf-8"))
+    if not texts:
+        known = [
+            *registry.entries("models"),
+            *registry.entries("data"),
+            *registry.entries("sources"),
+            *recipes.shipped(),
+        ]
+        raise UsageError(
+            f"nothing is called {name!r}",
+            where="moon-zoo show",
+            suggestions=recipes.suggestions(name, known),
+            change="the name; `moon-zoo list` shows them all",
+        )
+    return "\n".join(texts)
+
+
+def _print_markdown(text: str) -> None:
+    if not is_terminal():
+        print(text.rstrip("\n"))
+        return
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    Console().print(Markdown(text))
+
+
+def _print_yaml(text: str) -> None:
+    if not is_terminal():
+        print(text.rstrip("\n"))
+        return
+    from rich.console import Console
+    from rich.syntax import Syntax
+
+    Console().print(Syntax(text, "yaml", background_color="default", word_wrap=True))

@@ -1,0 +1,526 @@
+"""Recipes: finding them by name, inheriting with ``base:``, merging several, and knowing where each key came from.
+
+A recipe is a YAML file with the keys ``model``, ``data``, ``trainer`` and ``seed_everything``, as LightningCLI reads them, and
+``base``: one or more recipes to start from. Three rules of merging:
+
+- dictionaries merge key by key, anything else (lists too) is replaced by the later recipe;
+- where a later recipe names another ``class_path``, the former class's ``init_args`` are dropped;
+- short names of the registry (``class_path: dual_flow``, or just ``model: dual_flow``) stand for the full path.
+
+YAML here is YAML 1.1 as PyYAML's safe loader reads it, except that ``1e-3`` is a number and a date stays a string. Keys keep
+the file and line they were written at, so that a message can say ``recipes/dual_flow/grocery.yaml, line 12``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from importlib import metadata, util
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from moon_zoo import registry
+from moon_zoo.errors import RecipeError, UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    import yaml
+
+CLASS_KEYS = ("class_path", "init_args", "dict_kwargs")
+"""Keys of a dictionary that stands for an object."""
+
+NAMED_CLASSES = {"model": "models", "data": "data"}
+"""Top-level key to the registry group whose short names it accepts."""
+
+MAX_NODES = 100_000
+"""A recipe's values at most, aliases counted each time: a few nested aliases could otherwise fill the memory."""
+
+Key = str | int
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a value was written: a file and line, or an option of the command line."""
+
+    file: str
+    line: int | None = None
+
+    def __str__(self) -> str:
+        return self.file if self.line is None else f"{self.file}, line {self.line}"
+
+
+@dataclass(slots=True)
+class Node:
+    """A value of a recipe with its origin: a dictionary or list of nodes, or a scalar.
+
+    Args:
+        value: ``dict[str, Node]``, ``list[Node]`` or a scalar.
+        origin: Where it was written.
+        text: What was typed, for values of the command line: a title may look like a number.
+    """
+
+    value: Any
+    origin: Origin
+    text: str | None = None
+
+    def plain(self) -> Any:
+        """The value without origins."""
+        if isinstance(self.value, dict):
+            return {key: child.plain() for key, child in self.value.items()}
+        if isinstance(self.value, list):
+            return [child.plain() for child in self.value]
+        return self.value
+
+    def get(self, *path: Key) -> Node | None:
+        """The node at ``path``, or None."""
+        node: Node = self
+        for key in path:
+            children = node.value
+            if isinstance(children, dict) and key in children:
+                node = children[key]
+            elif isinstance(children, list) and isinstance(key, int) and key < len(children):
+                node = children[key]
+            else:
+                return None
+        return node
+
+    def walk(self, path: tuple[Key, ...] = ()) -> Iterator[tuple[tuple[Key, ...], Node]]:
+        """Every node below this one with its path, this one first."""
+        yield path, self
+        children: Iterable[tuple[Key, Node]] = ()
+        if isinstance(self.value, dict):
+            children = self.value.items()
+        elif isinstance(self.value, list):
+            children = enumerate(self.value)
+        for key, child in children:
+            yield from child.walk((*path, key))
+
+
+@dataclass(slots=True)
+class Recipe:
+    """A merged recipe.
+
+    Args:
+        name: The shipped name or the file's stem, of the recipe named first.
+        tree: Its values with their origins; ``base`` is gone.
+        files: Every file that went in, bases first.
+    """
+
+    name: str
+    tree: Node
+    files: list[Path] = field(default_factory=list)
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """Plain values, as LightningCLI takes them."""
+        return self.tree.plain()
+
+    def origin(self, *path: Key) -> str | None:
+        """Where ``path`` was written, for messages; that of its nearest parent when it was not."""
+        for length in range(len(path), 0, -1):
+            node = self.tree.get(*path[:length])
+            if node is not None:
+                return str(node.origin)
+        return None
+
+
+# --- finding ---------------------------------------------------------------------------------------------------------------
+
+
+def own_root() -> Path:
+    """The folder of the recipes that ship with this package: the checkout's, or the copy inside the wheel."""
+    package = Path(__file__).parent
+    shipped = package / "_shipped" / "recipes"
+    return shipped if shipped.is_dir() else package.parents[1] / "recipes"
+
+
+def roots() -> dict[str, Path]:
+    """Prefix to folder: our own recipes have no prefix, those of another package its entry point's name.
+
+    The entry point (group ``moon_zoo.recipes``) names a package whose folder holds the YAML files: ``acme = acme.recipes``, or
+    ``acme = acme:recipes`` for a folder that is no package. Its recipes are then called ``acme/...``.
+    """
+    found = {"": own_root()}
+    for point in metadata.entry_points(group="moon_zoo.recipes"):
+        package, _, folder = point.value.partition(":")
+        spec = util.find_spec(package)
+        for location in (spec.submodule_search_locations or ()) if spec is not None else ():
+            found.setdefault(point.name, Path(location, folder))
+    return found
+
+
+def shipped() -> dict[str, Path]:
+    """Every recipe known by name, sorted."""
+    found = {}
+    for prefix, root in roots().items():
+        for path in root.rglob("*.yaml"):
+            name = path.relative_to(root).with_suffix("").as_posix()
+            found[f"{prefix}/{name}" if prefix else name] = path
+    return dict(sorted(found.items()))
+
+
+def find(name: str, *, beside: Path | None = None, where: str | None = None) -> Path:
+    """The file of a recipe given by path or shipped name.
+
+    Args:
+        name: A path, or a name such as ``dual_flow/quickstart``, with or without ``.yaml``.
+        beside: A folder that relative paths may also start from (that of the recipe which names this one as its base).
+        where: What named it, for the message.
+
+    Raises:
+        UsageError: There is no such file and no such name.
+    """
+    for candidate in ((beside or Path()) / name, (beside or Path()) / f"{name}.yaml"):
+        if candidate.is_file():
+            return candidate
+    known = shipped()
+    key = name.removesuffix(".yaml")
+    if key in known:
+        return known[key]
+    folder = (beside or Path()) / Path(name).parent
+    neighbours = [str(Path(name).parent / path.name) for path in folder.glob("*.yaml")] if folder.is_dir() else []
+    raise UsageError(
+        f"no recipe {name!r}: neither a file nor a shipped name",
+        where=where,
+        suggestions=suggestions(name, [*known, *neighbours]),
+        change="--config to a path or a name; `moon-zoo list recipes` lists the names"
+        if where is None
+        else "base to a path or a name",
+    )
+
+
+def suggestions(name: str, known: Iterable[str]) -> tuple[str, ...]:
+    """Names like ``name``, or whose last part is like its last part (``gpu`` for ``accelerators/gpu``)."""
+    known = list(known)
+    endings = did_you_mean(name.rpartition("/")[2], [other.rpartition("/")[2] for other in known])
+    return did_you_mean(name, known) or tuple(other for other in known if other.rpartition("/")[2] in endings)
+
+
+def name_of(path: Path) -> str:
+    """The shipped name of a recipe file, else its stem."""
+    target = path.resolve()
+    for prefix, root in roots().items():
+        if target.is_relative_to(root.resolve()):
+            inside = target.relative_to(root.resolve()).with_suffix("").as_posix()
+            return f"{prefix}/{inside}" if prefix else inside
+    return path.stem
+
+
+def header(path: Path) -> str:
+    """The comment a recipe opens with, without its number signs."""
+    lines = []
+    for line in read_text(path).splitlines():
+        if not line.startswith("#"):
+            break
+        lines.append(line.lstrip("#").removeprefix(" "))
+    return "\n".join(lines)
+
+
+# --- reading ---------------------------------------------------------------------------------------------------------------
+
+
+def read_text(path: Path) -> str:
+    """A recipe's text.
+
+    Raises:
+        RecipeError: It cannot be read or is not UTF-8.
+    """
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise RecipeError(
+            f"the recipe is not UTF-8: byte 0x{error.object[error.start]:02x} at position {error.start}",
+            where=shown(path),
+            change="the file's encoding; save it as UTF-8",
+        ) from None
+    except OSError as error:
+        raise RecipeError(f"the recipe cannot be read: {error.strerror}", where=shown(path)) from None
+
+
+def shown(path: Path) -> str:
+    """A recipe's path as messages show it: short, whatever the working directory."""
+    target = path.resolve()
+    own = own_root().resolve()
+    if target.is_relative_to(own):
+        return str(Path("recipes", target.relative_to(own)))
+    here = Path.cwd()
+    return str(target.relative_to(here)) if target.is_relative_to(here) else str(path)
+
+
+def parse(text: str, file: str) -> Node:
+    """YAML text to nodes with their lines.
+
+    Raises:
+        RecipeError: It is no YAML, holds a key twice, or a tag that would build an object.
+    """
+    import yaml
+
+    try:
+        loader = _loader_class()(text)
+        try:
+            document = loader.get_single_node()
+            if document is None:
+                return Node({}, Origin(file, 1))
+            return _Reader(loader, file).node(document, ())
+        finally:
+            loader.dispose()
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+        problem = getattr(error, "problem", None) or " ".join(str(error).split())
+        context = getattr(error, "context", None)
+        raise RecipeError(
+            f"this is no YAML: {problem}" + (f" ({context})" if context else ""),
+            where=str(Origin(file, mark.line + 1 if mark is not None else None)),
+            change="the indentation, colon or quote there or on the line before",
+        ) from None
+
+
+def scalar(text: str) -> Any:
+    """A command line's value: read as YAML, or taken as it is where that fails."""
+    try:
+        return parse(text, "command line").plain() if text.strip() else text
+    except RecipeError:
+        return text
+
+
+def _loader_class() -> type[yaml.SafeLoader]:
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        """PyYAML's safe loader, with ``1e-3`` as a number and dates as strings."""
+
+    Loader.yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+    Loader.add_implicit_resolver(
+        "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+    )
+    return Loader
+
+
+class _Reader:
+    """Turns PyYAML's nodes into ours."""
+
+    def __init__(self, loader: yaml.SafeLoader, file: str) -> None:
+        self.loader = loader
+        self.file = file
+        self.count = 0
+
+    def node(self, source: Any, above: tuple[int, ...], line: int | None = None) -> Node:
+        import yaml
+
+        origin = Origin(self.file, (source.start_mark.line if line is None else line) + 1)
+        self.count += 1
+        if self.count > MAX_NODES or id(source) in above:
+            raise RecipeError(
+                f"aliases make more than {MAX_NODES:,} values", where=str(origin), change="the aliases (*)"
+            )
+        above = (*above, id(source))
+        if isinstance(source, yaml.MappingNode):
+            self._refuse_tag(source, "map", origin)
+            return Node(self._mapping(source, above), origin)
+        if isinstance(source, yaml.SequenceNode):
+            self._refuse_tag(source, "seq", origin)
+            return Node([self.node(child, above) for child in source.value], origin)
+        return Node(self.loader.construct_object(source), origin)
+
+    def _mapping(self, source: Any, above: tuple[int, ...]) -> dict[str, Node]:
+        self._refuse_duplicates(source)
+        self.loader.flatten_mapping(source)  # resolves `<<: *anchor`; what is inherited so comes first
+        result = {}
+        for key_node, value_node in source.value:
+            key = self.loader.construct_object(key_node)
+            if not isinstance(key, str):
+                raise RecipeError(
+                    f"the key {key!r} is not a text",
+                    where=str(Origin(self.file, key_node.start_mark.line + 1)),
+                    change="the key; put it in quotes if it is meant so",
+                )
+            result[key] = self.node(value_node, above, key_node.start_mark.line)
+        return result
+
+    def _refuse_duplicates(self, source: Any) -> None:
+        lines: dict[str, int] = {}
+        for key_node, _ in source.value:
+            line = key_node.start_mark.line + 1
+            if key_node.value in lines and key_node.tag != "tag:yaml.org,2002:merge":
+                raise RecipeError(
+                    f"the key {key_node.value!r} stands twice in one place, on lines {lines[key_node.value]} and {line}",
+                    where=str(Origin(self.file, line)),
+                    change="one of the two; only the last would count",
+                )
+            if isinstance(key_node.value, str):
+                lines[key_node.value] = line
+
+    def _refuse_tag(self, source: Any, kind: str, origin: Origin) -> None:
+        if source.tag != f"tag:yaml.org,2002:{kind}":
+            raise RecipeError(
+                f"the tag {source.tag.replace('tag:yaml.org,2002:', '!!')!r} is not allowed in recipes: they hold plain values",
+                where=str(origin),
+                change="the tag; an object is written as class_path and init_args",
+            )
+
+
+# --- inheriting and merging --------------------------------------------------------------------------------------------------
+
+
+def load(names: Sequence[str] | str) -> Recipe:
+    """The recipe made of ``names``, later ones over earlier ones.
+
+    Args:
+        names: Paths or shipped names.
+
+    Raises:
+        RecipeError: A recipe is unreadable, or is its own base.
+        UsageError: A name is unknown.
+    """
+    names = [names] if isinstance(names, str) else list(names)
+    files: list[Path] = []
+    tree = Node({}, Origin("no recipe"))
+    for name in names:
+        tree = merge(tree, _load_file(find(name), files, ()))
+    return Recipe(name_of(find(names[0])) if names else "unnamed", tree, files)
+
+
+def _load_file(path: Path, files: list[Path], above: tuple[Path, ...]) -> Node:
+    target = path.resolve()
+    if target in above:
+        ring = " -> ".join(shown(one) for one in (*above[above.index(target) :], target))
+        raise RecipeError(f"recipes are each other's base: {ring}", where=shown(path), change="base in one of them")
+    tree = parse(read_text(path), shown(path))
+    if not isinstance(tree.value, dict):
+        raise RecipeError(
+            f"a recipe holds keys such as model and data, this file holds a {type(tree.value).__name__}",
+            where=shown(path),
+        )
+    expand_names(tree)
+    merged = Node({}, tree.origin)
+    for base in bases(tree):
+        base_path = find(base.value, beside=path.parent, where=str(base.origin))
+        merged = merge(merged, _load_file(base_path, files, (*above, target)))
+    tree.value.pop("base", None)
+    files.append(path)
+    return merge(merged, tree)
+
+
+def bases(tree: Node) -> list[Node]:
+    """The names under ``base``, of a recipe read but not merged yet."""
+    node = tree.get("base")
+    if node is None:
+        return []
+    named = node.value if isinstance(node.value, list) else [node]
+    for one in named:
+        if not isinstance(one.value, str):
+            raise RecipeError(
+                f"base names a recipe or a list of recipes, not {one.plain()!r}", where=str(one.origin), change="base"
+            )
+    return named
+
+
+def merge(base: Node, over: Node) -> Node:
+    """``over`` on top of ``base``; see the module's rules."""
+    if not isinstance(base.value, dict) or not isinstance(over.value, dict):
+        return over
+    merged = dict(base.value)
+    if _class_path(over) is not None and _class_path(base) is not None and _class_path(over) != _class_path(base):
+        merged.pop("init_args", None)
+        merged.pop("dict_kwargs", None)
+    for key, child in over.value.items():
+        merged[key] = merge(merged[key], child) if key in merged else child
+    return Node(merged, over.origin)
+
+
+def _class_path(node: Node) -> Any:
+    child = node.value.get("class_path")
+    return None if child is None else child.value
+
+
+def expand_names(tree: Node) -> None:
+    """Registry names in ``model`` and ``data`` become full class paths, in place."""
+    for key, group in NAMED_CLASSES.items():
+        node = tree.get(key)
+        if node is not None and isinstance(node.value, str):
+            node.value = {"class_path": Node(node.value, node.origin)}
+        named = tree.get(key, "class_path")
+        if named is not None and isinstance(named.value, str) and "." not in named.value:
+            known = registry.entries(group)
+            if named.value in known:
+                named.value = known[named.value].class_path
+
+
+# --- the command line's overrides --------------------------------------------------------------------------------------------
+
+
+def override(tree: Node, option: str, text: str) -> Node:
+    """``tree`` with one option of the command line applied.
+
+    Args:
+        tree: A merged recipe.
+        option: A dotted key without its dashes. ``init_args`` may be left out: ``model.temperature`` is
+            ``model.init_args.temperature``.
+        text: The value as typed, read as YAML.
+    """
+    origin = Origin(f"--{option} on the command line")
+    value = parse(text, origin.file) if text.strip() and _is_yaml(text) else Node(text, origin)
+    for _, child in value.walk():
+        child.origin = origin
+    value.text = text
+    path: list[Key] = []
+    node: Node | None = tree
+    for word in option.split("."):
+        if _stands_for_object(node, tuple(path)) and word not in CLASS_KEYS:
+            path.append("init_args")
+            node = node.get("init_args") if node is not None else None
+        key: Key = int(word) if word.isdigit() and node is not None and isinstance(node.value, list) else word
+        path.append(key)
+        node = node.get(key) if node is not None else None
+    over = _at(tree, path, value, origin)
+    expand_names(over)
+    return merge(tree, over)
+
+
+def _is_yaml(text: str) -> bool:
+    try:
+        parse(text, "")
+    except RecipeError:
+        return False
+    return True
+
+
+def _stands_for_object(node: Node | None, path: tuple[Key, ...]) -> bool:
+    if path in (("model",), ("data",)):
+        return True
+    return node is not None and isinstance(node.value, dict) and "class_path" in node.value
+
+
+def _at(tree: Node, path: Sequence[Key], value: Node, origin: Origin) -> Node:
+    """``value`` wrapped so that merging it over ``tree`` changes what is at ``path`` alone (lists are copied)."""
+    if not path:
+        return value
+    key, rest = path[0], path[1:]
+    child = tree.get(key) or Node({}, origin)
+    if isinstance(key, int):
+        items = list(tree.value)
+        if key >= len(items):
+            raise UsageError(f"there are {len(items)} entries, none numbered {key}", where=str(origin))
+        items[key] = merge(items[key], _at(child, rest, value, origin))
+        return Node(items, origin)
+    return Node({key: _at(child, rest, value, origin)}, origin)
+
+
+def dump(values: dict[str, Any]) -> str:
+    """Plain values as YAML, keys in their order."""
+    import yaml
+
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=120)
+
+
+def load_recipe(*names: str) -> dict[str, Any]:
+    """The plain values of recipes given by path or shipped name, later ones over earlier ones.
+
+    Example:
+        >>> load_recipe("accelerators/cpu")["trainer"]["accelerator"]
+        'cpu'
+    """
+    return load(names).values
