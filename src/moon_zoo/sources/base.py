@@ -9,10 +9,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator
-from typing import ClassVar
+from collections.abc import Callable, Iterable, Iterator
+from typing import ClassVar, TypeVar
 
 from moon_zoo.data.kinds import Product, Search
+from moon_zoo.errors import DataError
+from moon_zoo.sources.photos import PhotoReader, check_on_error, ordered_map
+
+In = TypeVar("In")
 
 Packed = tuple[str, str, Product | Search]
 """``(split, key, sample)``: which set a sample belongs to, its key in the shards, and the sample."""
@@ -53,3 +57,37 @@ class Source(ABC):
         Raises:
             DataError: The data is not what it claims to be.
         """
+
+
+class PhotoSource(Source):
+    """A source whose samples hold photo files; those are read by several threads.
+
+    Args:
+        photos: Reads the photos.
+        on_error: ``raise``, or ``skip`` to leave out samples whose photos cannot be used, and count them.
+        workers: Threads that read photos; the machine's cores when None.
+    """
+
+    def __init__(self, photos: PhotoReader, *, on_error: str = "raise", workers: int | None = None) -> None:
+        super().__init__()
+        self.photos = photos
+        self.on_error = check_on_error(on_error)
+        self.workers = workers
+
+    def packed(self, build: Callable[[In], Packed], items: Iterable[In]) -> Iterator[Packed]:
+        """``build`` each item in threads, in the items' order; under ``skip`` those that raise `DataError` are left
+        out."""
+
+        def attempt(item: In) -> Packed | DataError:
+            try:
+                return build(item)
+            except DataError as error:
+                return error
+
+        for result in ordered_map(attempt, items, self.workers):
+            if not isinstance(result, DataError):
+                yield result
+            elif self.on_error == "raise":
+                raise result
+            else:
+                self.skipped["unusable photo"] += 1
