@@ -1,12 +1,12 @@
 """What a sample holds: the table of kinds, checked when shards are written and again when they are read.
 
-A sample in a shard is a group of tar members ``{key}.{field}.{ext}``. A kind says which Python object such a group stands
-for. A new kind is one dataclass with `to_members` and `from_members`, and one line in `KINDS`.
+A sample in a shard is a group of tar members ``{key}.{field}.{ext}``. A kind says which Python object such a group
+stands for. A new kind is one dataclass with `to_members` and `from_members`, and one line in `KINDS`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, Self
 
@@ -86,6 +86,7 @@ class Product:
                 )
 
     def to_members(self, prefix: str = "") -> dict[str, Any]:
+        """Members named ``{prefix}photo_0.jpg`` ... and ``{prefix}product.json``."""
         members: dict[str, Any] = {
             f"{prefix}photo_{number}.{image_extension(photo)}": photo for number, photo in enumerate(self.photos)
         }
@@ -104,9 +105,14 @@ class Product:
 
     @classmethod
     def from_members(cls, members: Mapping[str, Any], prefix: str = "") -> Self:
+        """The inverse of `to_members` with the same prefix."""
         record = _record(members, f"{prefix}product.json")
         photos = [_photo(members, f"{prefix}photo_{number}") for number in range(len(record.get("photo_roles", ())))]
         return _build(cls, record, photos=photos)
+
+    def products(self) -> Iterator[Product]:
+        """The products in this sample: itself."""
+        yield self
 
 
 @dataclass(slots=True)
@@ -142,6 +148,7 @@ class Search:
         self.query_box = None if self.query_box is None else _box(self.query_box)
 
     def to_members(self) -> dict[str, Any]:
+        """``query.json``, the photo, the item under ``item_`` and hard negatives under ``negative_0_`` ..."""
         query = {
             "text": self.query_text,
             "photo": self.query_photo is not None,
@@ -159,6 +166,7 @@ class Search:
 
     @classmethod
     def from_members(cls, members: Mapping[str, Any]) -> Self:
+        """The inverse of `to_members`."""
         query = _record(members, "query.json")
         return cls(
             item=Product.from_members(members, "item_"),
@@ -170,6 +178,11 @@ class Search:
                 Product.from_members(members, f"negative_{number}_") for number in range(query.get("hard_negatives", 0))
             ],
         )
+
+    def products(self) -> Iterator[Product]:
+        """The products in this sample: the item, then its hard negatives."""
+        yield self.item
+        yield from self.hard_negatives
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +262,8 @@ def _build(cls: type[Product], record: Mapping[str, Any], photos: list[bytes]) -
 
 def _box(box: Any) -> Box:
     if len(box) != 4 or not (0 <= box[0] < box[2] <= 1 and 0 <= box[1] < box[3] <= 1):
-        raise DataError(f"the box {tuple(box)} is not (left, top, right, bottom) inside the photo as fractions of its size")
+        raise DataError(
+            f"the box {tuple(box)} is not (left, top, right, bottom) inside the photo as fractions of its size"
+        )
     left, top, right, bottom = (float(value) for value in box)
     return left, top, right, bottom

@@ -1,0 +1,317 @@
+"""Writing sets of shards: plain tars, an index of offsets beside each, and a manifest.
+
+The tars are what the `webdataset` library writes (USTAR, members ``{key}.{field}.{ext}``, a sample's members together);
+they are written through the standard library, which that library's writer wraps too, because importing `webdataset`
+imports torch. Times and owners are zero, so the same samples always give the same bytes. Nothing appears at the target
+before all is there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import re
+import tarfile
+from collections.abc import Iterable, Sequence
+from io import BytesIO
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from moon_zoo.data.decoders import TYPES, encode_member, extension_of, refusal
+from moon_zoo.data.index import IndexBuilder
+from moon_zoo.data.kinds import Sample, kind_of
+from moon_zoo.data.manifest import Manifest, ShardEntry
+from moon_zoo.data.publishing import MANIFEST_NAME, Publication
+from moon_zoo.data.vocabulary import VocabularyBuilder
+from moon_zoo.errors import DataError, ZooError
+
+_KEY = re.compile(r"[A-Za-z0-9_\-]{1,80}")
+_FIELD = re.compile(r"[A-Za-z0-9_\-]+(\.[A-Za-z0-9_\-]+)*")
+_BLOCK = 512
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+class ShardWriter:
+    """Writes samples of one kind into a set of shards at ``folder``.
+
+    Args:
+        folder: The set's folder; it must not exist, or be empty, or hold a set and ``overwrite`` be given.
+        kind: Kind of the samples.
+        source: Where the data come from, for the manifest.
+        licence: Their licence.
+        command: The command that makes the set.
+        parents: Fingerprints or paths of the sets this one is made from.
+        max_samples: Samples per shard at most.
+        max_bytes: A shard is closed once it holds this many bytes of members.
+        stem: Shards are called ``{stem}-000000.tar``; None takes the folder's name.
+        overwrite: Replace a set that is at ``folder``.
+        extra: Free JSON for the manifest; may be changed until the writer is closed.
+
+    Example:
+        >>> with ShardWriter("shards/mugs", kind="product", source="my shop", licence="mine") as writer:
+        ...     writer.write("mug-1", Product(item_id="mug-1", title="a mug", photos=[jpeg]))
+
+    Raises:
+        DataError: The folder is taken, a key is bad or comes twice, a sample is of another kind, or the disk is full.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        kind: str,
+        source: str = "",
+        licence: str = "",
+        command: str = "",
+        parents: Sequence[str] = (),
+        max_samples: int = 1000,
+        max_bytes: int = 64 << 20,
+        stem: str | None = None,
+        overwrite: bool = False,
+        extra: dict[str, Any] | None = None,
+    ) -> None:
+        self.kind = kind_of(kind)
+        self.extra = dict(extra or {})
+        self.manifest: Manifest | None = None
+        self.samples = 0
+        self.bytes = 0
+        self._about = {"source": source, "licence": licence, "command": command, "parents": list(parents)}
+        self._max_samples, self._max_bytes = max_samples, max_bytes
+        self._stem = stem if stem is not None else re.sub(r"[^A-Za-z0-9_\-]+", "_", Path(folder).absolute().name)
+        self._keys: set[str] = set()
+        self._fields: dict[str, str] = {}
+        self._vocabulary = VocabularyBuilder()
+        self._shards: list[ShardEntry] = []
+        self._shard: _OpenShard | None = None
+        self._publication = Publication(folder, overwrite=overwrite)
+
+    def write(self, key: str, sample: Sample) -> None:
+        """Add a sample.
+
+        Args:
+            key: Its name, unique in the set: letters, digits, ``_`` and ``-``.
+            sample: A dataclass of `moon_zoo.data.kinds` of this writer's kind.
+        """
+        if not _KEY.fullmatch(key):
+            raise DataError(f"the key {key!r} must be 1 to 80 letters, digits, _ or -", change="the sample's key")
+        if key in self._keys:
+            raise DataError(f"the key {key} comes twice", where=f"sample {self.samples}", change="one of the two keys")
+        if type(sample) is not self.kind.sample:
+            raise DataError(
+                f"sample {key} is a {type(sample).__name__}, but the set is of kind {self.kind.name}",
+                change=f"the kind, or the sample to {self.kind.sample.__name__}",
+            )
+        try:
+            members = sorted((field, encode_member(field, value)) for field, value in sample.to_members().items())
+        except ZooError as error:
+            raise DataError(error.what, where=error.where or f"sample {key}", change=error.change) from error
+        for field, _ in members:
+            self._note(key, field)
+        try:
+            self._append(key, members)
+        except OSError as error:
+            raise self._failed(error) from error
+        self._keys.add(key)
+        self._vocabulary.add(sample)
+
+    def close(self) -> Manifest:
+        """Finish the last shard, write the manifest and let the set appear.
+
+        Returns:
+            The manifest.
+        """
+        if self.manifest is not None:
+            return self.manifest
+        try:
+            self._finish_shard()
+            if self.samples == 0:
+                raise DataError(
+                    "no samples were written, so there is no set",
+                    where=str(self._publication.target),
+                    change="the source",
+                )
+            manifest = Manifest(
+                kind=self.kind.name,
+                shards=self._shards,
+                fields=dict(sorted(self._fields.items())),
+                vocabularies=self._vocabulary.build(),
+                extra=self.extra,
+                **self._about,  # type: ignore[arg-type]
+            )
+            write_file(self._publication.folder / MANIFEST_NAME, manifest.to_json().encode("utf-8"))
+            self._publication.publish()
+        except OSError as error:
+            raise self._failed(error) from error
+        except BaseException:
+            self.abort()
+            raise
+        self.manifest = manifest
+        return manifest
+
+    def abort(self) -> None:
+        """Give up: nothing appears."""
+        if self._shard is not None:
+            self._shard.drop()
+            self._shard = None
+        self._publication.discard()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.abort()
+
+    def _note(self, key: str, field: str) -> None:
+        """Record a member's name among the fields, once per pattern."""
+        pattern = re.sub(r"\d+", "*", field)
+        if pattern not in self._fields:
+            why = refusal(field)
+            if why is not None or not _FIELD.fullmatch(field):
+                raise DataError(f"member {why or field + ' has a bad name'}", where=f"sample {key}")
+            self._fields[pattern] = TYPES[extension_of(field)]
+
+    def _append(self, key: str, members: list[tuple[str, bytes]]) -> None:
+        if self._shard is None:
+            name = f"{self._stem}-{len(self._shards):06d}.tar"
+            self._shard = _OpenShard(self._publication.folder, name)
+        self.bytes += self._shard.add(key, members)
+        self.samples += 1
+        if len(self._shard.index) >= self._max_samples or self._shard.bytes >= self._max_bytes:
+            self._finish_shard()
+
+    def _finish_shard(self) -> None:
+        if self._shard is not None:
+            self._shards.append(self._shard.finish())
+            self._shard = None
+
+    def _failed(self, error: OSError) -> DataError:
+        folder = self._publication.target
+        self.abort()
+        if error.errno in _FULL:
+            return DataError(
+                f"the disk is full after {self.samples:,} samples ({self.bytes / 1e6:,.0f} MB); nothing was kept",
+                where=str(folder),
+                change="the output folder, to a disk with more room, or free some; then run the same command again",
+            )
+        return DataError(f"cannot write the set: {error}", where=str(folder), change="the output folder")
+
+
+class _OpenShard:
+    """A tar being written, hashed on its way to the disk."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.index = IndexBuilder()
+        self.bytes = 0
+        self._folder, self._name = folder, name
+        self._file = _HashingFile(folder / name)
+        self._tar = tarfile.TarFile(fileobj=self._file, mode="w", format=tarfile.USTAR_FORMAT)  # type: ignore[arg-type]
+
+    def add(self, key: str, members: list[tuple[str, bytes]]) -> int:
+        self.index.begin(key)
+        written = 0
+        for field, data in members:
+            info = tarfile.TarInfo(f"{key}.{field}")  # owner and time stay 0
+            info.size = len(data)
+            # USTAR has one header block before the data; names are short enough for it (see _KEY).
+            self.index.add(field, self._tar.offset + _BLOCK, len(data))
+            self._tar.addfile(info, BytesIO(data))
+            written += len(data)
+        self.bytes += written
+        return written
+
+    def finish(self) -> ShardEntry:
+        self._tar.close()
+        self._file.close()
+        index = self.index.build().to_bytes()
+        entry = ShardEntry(
+            name=self._name,
+            samples=len(self.index),
+            bytes=self._file.size,
+            sha256=self._file.hash.hexdigest(),
+            index_sha256=hashlib.sha256(index).hexdigest(),
+        )
+        write_file(self._folder / entry.index_name, index)
+        return entry
+
+    def drop(self) -> None:
+        with contextlib.suppress(OSError):  # the disk may be full, which is why we are here
+            self._file.close()
+
+
+class _HashingFile:
+    """A file for writing that knows the sha256 and size of what went through."""
+
+    def __init__(self, path: Path) -> None:
+        self.hash = hashlib.sha256()
+        self.size = 0
+        self._file = path.open("wb", buffering=1 << 20)
+
+    def write(self, data: bytes) -> int:
+        self.hash.update(data)
+        self.size += len(data)
+        return self._file.write(data)
+
+    def tell(self) -> int:
+        return self.size
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write a small file and bring it to the disk, through a temporary name."""
+    temporary = path.with_name(path.name + ".tmp")
+    with temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def write_splits(
+    out: str | os.PathLike[str],
+    samples: Iterable[tuple[str, str, Sample]],
+    *,
+    kind: str,
+    overwrite: bool = False,
+    extra: dict[str, Any] | None = None,
+    **about: Any,
+) -> dict[str, Manifest]:
+    """Write several sets side by side, ``out/<split>`` each; ``out`` appears as a whole or not at all.
+
+    Args:
+        out: The folder to make.
+        samples: ``(split, key, sample)`` in any order; keys are unique within their split.
+        kind: Kind of the samples.
+        overwrite: Replace the sets that are at ``out``.
+        extra: Free JSON for every manifest.
+        **about: What else `ShardWriter` takes: source, licence, command, parents, max_samples, max_bytes.
+
+    Returns:
+        The manifest of each split, in the order in which they first came.
+    """
+    writers: dict[str, ShardWriter] = {}
+    with Publication(out, overwrite=overwrite) as publication:
+        try:
+            for split, key, sample in samples:
+                if split not in writers:
+                    if not _KEY.fullmatch(split):
+                        raise DataError(
+                            f"the split {split!r} must be letters, digits, _ or -", change="the split's name"
+                        )
+                    writers[split] = ShardWriter(publication.folder / split, kind=kind, extra=extra, **about)
+                writers[split].write(key, sample)
+            manifests = {split: writer.close() for split, writer in writers.items()}
+        except BaseException:
+            for writer in writers.values():
+                writer.abort()
+            raise
+    return manifests
