@@ -280,7 +280,7 @@ def write_splits(
     out: str | os.PathLike[str],
     samples: Iterable[tuple[str, str, Sample]],
     *,
-    kind: str,
+    kind: str | None = None,
     overwrite: bool = False,
     extra: dict[str, Any] | None = None,
     **about: Any,
@@ -290,7 +290,7 @@ def write_splits(
     Args:
         out: The folder to make.
         samples: ``(split, key, sample)`` in any order; keys are unique within their split.
-        kind: Kind of the samples.
+        kind: Kind of the samples; None takes it from each split's first sample, so splits may differ.
         overwrite: Replace the sets that are at ``out``.
         extra: Free JSON for every manifest.
         **about: What else `ShardWriter` takes: source, licence, command, parents, max_samples, max_bytes.
@@ -307,7 +307,9 @@ def write_splits(
                         raise DataError(
                             f"the split {split!r} must be letters, digits, _ or -", change="the split's name"
                         )
-                    writers[split] = ShardWriter(publication.folder / split, kind=kind, extra=extra, **about)
+                    writers[split] = ShardWriter(
+                        publication.folder / split, kind=kind or sample.kind, extra=extra, **about
+                    )
                 writers[split].write(key, sample)
             manifests = {split: writer.close() for split, writer in writers.items()}
         except BaseException:
