@@ -37,10 +37,11 @@ class Source(ABC):
         description: Where the data comes from, with its citation; kept in the manifest.
         total: Number of samples to come, None until `read` knows it.
         skipped: What was left out under ``on_error="skip"``: reason to count.
+        notes: What is worth knowing about the data but no fault; shown after packing.
     """
 
     summary: ClassVar[str]
-    kind: ClassVar[str] = "product"
+    kind: str = "product"
     example: ClassVar[str] = ""
 
     licence: str = "not stated"
@@ -49,6 +50,7 @@ class Source(ABC):
 
     def __init__(self) -> None:
         self.skipped: Counter[str] = Counter()
+        self.notes: list[str] = []
 
     @abstractmethod
     def read(self) -> Iterator[Packed]:
@@ -75,8 +77,7 @@ class PhotoSource(Source):
         self.workers = workers
 
     def packed(self, build: Callable[[In], Packed], items: Iterable[In]) -> Iterator[Packed]:
-        """``build`` each item in threads, in the items' order; under ``skip`` those that raise `DataError` are left
-        out."""
+        """``build`` each item in threads, in the items' order; ``skip`` leaves out those that raise `DataError`."""
 
         def attempt(item: In) -> Packed | DataError:
             try:
