@@ -6,17 +6,21 @@ data order, retrieval metrics, galleries) is here or in the parts used here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import lightning as L
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
+from torch.optim.lr_scheduler import LambdaLR, LinearLR, SequentialLR
 
 if TYPE_CHECKING:
     from moon_zoo.data.inputs import Inputs
+
+LRSchedule = Literal["cosine", "constant"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +63,8 @@ class ZooModule(L.LightningModule):
     Args:
         inputs: Turns samples into tensors and batches; training, validation, predict, export and search all use it.
         optimizer: Called with the parameters, as recipes write it (``class_path: torch.optim.AdamW``).
-        lr_scheduler: Called with the optimiser and stepped every training step; None for a constant rate.
+        lr_schedule: ``cosine`` falls to 0 at the end of training, wherever the trainer puts it; ``constant`` does not.
+        lr_scheduler: A scheduler of one's own instead, called with the optimiser and stepped every step.
         warmup_steps: Optimiser steps over which the learning rate grows linearly from 0.
     """
 
@@ -74,12 +79,14 @@ class ZooModule(L.LightningModule):
         inputs: Inputs,
         *,
         optimizer: OptimizerCallable = torch.optim.AdamW,
+        lr_schedule: LRSchedule = "cosine",
         lr_scheduler: LRSchedulerCallable | None = None,
         warmup_steps: int = 0,
     ) -> None:
         super().__init__()
         self.inputs = inputs
         self._optimizer = optimizer
+        self._lr_schedule = lr_schedule
         self._lr_scheduler = lr_scheduler
         self._warmup_steps = warmup_steps
 
@@ -94,21 +101,34 @@ class ZooModule(L.LightningModule):
     def configure_optimizers(self) -> Any:
         """The recipe's optimiser and its schedule, after a linear warm-up."""
         optimizer = self._optimizer(self.parameter_groups())
-        schedulers = []
-        if self._warmup_steps > 0:
-            schedulers.append(
-                torch.optim.lr_scheduler.LinearLR(optimizer, start_factor=1e-3, total_iters=self._warmup_steps)
+        if self._lr_scheduler is None:
+            factor = _schedule(self._lr_schedule, self._warmup_steps, self.total_steps())
+            scheduler: Any = LambdaLR(optimizer, factor)
+        elif self._warmup_steps > 0:
+            warmup = LinearLR(optimizer, start_factor=1e-3, total_iters=self._warmup_steps)
+            scheduler = SequentialLR(
+                optimizer, [warmup, self._lr_scheduler(optimizer)], milestones=[self._warmup_steps]
             )
-        if self._lr_scheduler is not None:
-            schedulers.append(self._lr_scheduler(optimizer))
-        if not schedulers:
-            return optimizer
-        scheduler = (
-            schedulers[0]
-            if len(schedulers) == 1
-            else torch.optim.lr_scheduler.SequentialLR(optimizer, schedulers, milestones=[self._warmup_steps])
-        )
+        else:
+            scheduler = self._lr_scheduler(optimizer)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def total_steps(self) -> int | None:
+        """Optimiser steps from the start of training to its end; None where training has no end.
+
+        Counted from the trainer's limits and the length of a whole epoch, not from a loader that may have been resumed in
+        the middle of one (which is what Lightning's own estimate reads).
+        """
+        trainer = self.trainer
+        if trainer.max_steps >= 0:
+            return trainer.max_steps
+        if trainer.max_epochs is None or trainer.max_epochs < 0:
+            return None
+        datamodule = getattr(trainer, "datamodule", None)
+        batches = datamodule.train_batches() if datamodule is not None else trainer.num_training_batches
+        limit = trainer.limit_train_batches
+        batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
+        return max(1, trainer.max_epochs * math.ceil(batches / trainer.accumulate_grad_batches))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what the inputs learned from data (tokenizer, vocabularies) beside the weights, as plain values."""
@@ -134,3 +154,17 @@ class ZooModule(L.LightningModule):
     def predict_step(self, batch: dict[str, Tensor], batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
         """Named columns, one row per valid sample of the batch."""
         raise NotImplementedError
+
+
+def _schedule(name: LRSchedule, warmup_steps: int, total_steps: int | None) -> Callable[[int], float]:
+    """Factor of the learning rate at a step: linear warm-up, then constant or half a cosine down to 0."""
+
+    def factor(step: int) -> float:
+        if step < warmup_steps:
+            return (step + 1) / (warmup_steps + 1)
+        if name == "constant" or total_steps is None:
+            return 1.0
+        progress = (step - warmup_steps) / max(1, total_steps - warmup_steps)
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+
+    return factor

@@ -121,7 +121,9 @@ class TextTower(nn.Module):
         output = self.encoder(input_ids=token_ids, attention_mask=token_mask.long())
         if self.pooling == "pooler":
             if getattr(output, "pooler_output", None) is None:
-                raise RecipeError("this text tower has no pooler output", change="model.init_args.text_pooling to mean or first")
+                raise RecipeError(
+                    "this text tower has no pooler output", change="model.init_args.text_pooling to mean or first"
+                )
             return output.pooler_output
         if self.pooling == "first":
             return output.last_hidden_state[:, 0]
@@ -170,7 +172,11 @@ def _load_encoder(name: str, pretrained: bool, options: dict[str, Any]) -> Any:
 
     try:
         config = AutoConfig.from_pretrained(name, **options)
-        model = AutoModel.from_pretrained(name, config=config, use_safetensors=True) if pretrained else AutoModel.from_config(config)
+        model = (
+            AutoModel.from_pretrained(name, config=config, use_safetensors=True)
+            if pretrained
+            else AutoModel.from_config(config)
+        )
     except (OSError, ValueError, KeyError) as error:
         kind = "folder" if Path(name).exists() else "hub name"
         raise CheckpointError(

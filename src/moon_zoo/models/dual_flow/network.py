@@ -7,10 +7,10 @@ ours, since the baseline itself sees one image and one text at a time.
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from moon_zoo.errors import RecipeError
 from moon_zoo.nn.heads import ProjectionHead
 
 
@@ -24,12 +24,14 @@ class DualFlowNetwork(nn.Module):
         head: Kind of projection: ``linear``, ``mlp``, or ``identity`` for a pair whose towers already agree.
     """
 
-    def __init__(self, image_tower: nn.Module, text_tower: nn.Module, *, embedding_dim: int, head: str = "linear") -> None:
+    def __init__(
+        self, image_tower: nn.Module, text_tower: nn.Module, *, embedding_dim: int, head: str = "linear"
+    ) -> None:
         super().__init__()
         self.image_tower = image_tower
         self.text_tower = text_tower
-        self.image_head = ProjectionHead(image_tower.dim, embedding_dim, kind=head)
-        self.text_head = ProjectionHead(text_tower.dim, embedding_dim, kind=head)
+        self.image_head = _head(head, image_tower, embedding_dim)
+        self.text_head = _head(head, text_tower, embedding_dim)
 
     def encode_photo(self, photos: Tensor) -> Tensor:
         """Unit embeddings of photos ``(batch, 3, height, width)`` in ``[0, 255]``: ``(batch, dim)``."""
@@ -38,6 +40,26 @@ class DualFlowNetwork(nn.Module):
     def encode_text(self, token_ids: Tensor, token_mask: Tensor) -> Tensor:
         """Unit embeddings of texts, ids and mask ``(batch, tokens)``: ``(batch, dim)``."""
         return self.text_head(self.text_tower(token_ids, token_mask))
+
+
+class UnitLength(nn.Module):
+    """No projection, only the normalisation, for towers that already end in one space (SigLIP's)."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        """``(batch, dim)`` to float32 of length 1."""
+        return F.normalize(features.float(), dim=-1)
+
+
+def _head(kind: str, tower: nn.Module, embedding_dim: int) -> nn.Module:
+    tower_dim = int(tower.dim)  # type: ignore[arg-type]
+    if kind == "identity":
+        if tower_dim != embedding_dim:
+            raise RecipeError(
+                f"the head identity needs towers of embedding_dim {embedding_dim}, but one gives {tower_dim}",
+                change="model.init_args.head to linear, or model.init_args.embedding_dim",
+            )
+        return UnitLength()
+    return ProjectionHead(tower_dim, embedding_dim, hidden_dim=tower_dim if kind == "mlp" else None)
 
 
 def fuse(photo: Tensor, text: Tensor, has_photo: Tensor, has_text: Tensor) -> Tensor:
@@ -52,5 +74,4 @@ def fuse(photo: Tensor, text: Tensor, has_photo: Tensor, has_text: Tensor) -> Te
     Returns:
         Unit embeddings ``(batch, dim)``; zeros where neither is there.
     """
-    total = photo * has_photo[:, None] + text * has_text[:, None]
-    return F.normalize(total.float(), dim=-1).to(torch.promote_types(photo.dtype, text.dtype))
+    return F.normalize(photo * has_photo[:, None] + text * has_text[:, None], dim=-1)

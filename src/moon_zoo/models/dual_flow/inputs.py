@@ -1,0 +1,174 @@
+"""Samples to tensors for the two towers: photos as uint8, texts as token ids, identities as integers.
+
+A product becomes a pair of its own photos (one as the query, one as the item) and its text; a search becomes the query's
+photo and words, and the chosen item's photo and text. Everything has a static shape: what a sample lacks is zeros with a
+False in its ``has_`` flag.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from moon_zoo.data.ids import stable_id
+from moon_zoo.data.inputs import Draw, stack
+from moon_zoo.data.kinds import Product, Search
+from moon_zoo.data.text import TextTokenizer
+from moon_zoo.data.transforms import PhotoTransform
+from moon_zoo.errors import RecipeError, did_you_mean
+
+TEXT_FIELDS = ("title", "category", "attributes", "description")
+
+
+class DualFlowInputs:
+    """Tensors of one sample, and batches of them.
+
+    Args:
+        photo: Decodes, crops and resizes photos to one size.
+        tokenizer: Hub name or local folder of a tokenizer; None trains one on the training shards' own text.
+        vocab_size: Largest vocabulary of a trained tokenizer.
+        max_tokens: Longest text in tokens; what is longer is cut.
+        text_fields: Fields of a product that make up its text, in order; among `TEXT_FIELDS`.
+        max_training_texts: How many samples a tokenizer is trained on.
+
+    Raises:
+        RecipeError: A text field that products do not have.
+    """
+
+    def __init__(
+        self,
+        photo: PhotoTransform,
+        *,
+        tokenizer: str | None = None,
+        vocab_size: int = 4096,
+        max_tokens: int = 48,
+        text_fields: Sequence[str] = ("title",),
+        max_training_texts: int = 100_000,
+    ) -> None:
+        for field in text_fields:
+            if field not in TEXT_FIELDS:
+                raise RecipeError(
+                    f"products have no text field {field!r}; fields are {', '.join(TEXT_FIELDS)}",
+                    suggestions=did_you_mean(field, TEXT_FIELDS),
+                    change="model.init_args.text_fields",
+                )
+        self.photo = photo
+        self.vocab_size = vocab_size
+        self.max_tokens = max_tokens
+        self.text_fields = tuple(text_fields)
+        self.max_training_texts = max_training_texts
+        self.tokenizer = None if tokenizer is None else TextTokenizer.from_pretrained(tokenizer)
+        self.attribute_names: tuple[str, ...] = ()
+
+    # What comes from data -----------------------------------------------------------------------------------------
+
+    def fit(self, samples: Iterable[Any], manifest: Any) -> None:
+        """Train the tokenizer when none was given, and note which attributes the training shards know."""
+        self.attribute_names = tuple(sorted(manifest.vocabularies.get("attributes", {})))
+        if self.tokenizer is None:
+            texts = (text for sample in islice(samples, self.max_training_texts) for text in self._texts(sample))
+            self.tokenizer = TextTokenizer.train(texts, self.vocab_size)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tokenizer and attribute names, as plain values."""
+        tokenizer = None if self.tokenizer is None else self.tokenizer.state_dict()
+        return {"tokenizer": tokenizer, "attribute_names": list(self.attribute_names)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore `state_dict`."""
+        self.attribute_names = tuple(state["attribute_names"])
+        if state["tokenizer"] is not None:
+            self.tokenizer = TextTokenizer.from_state(state["tokenizer"])
+
+    # Samples ------------------------------------------------------------------------------------------------------
+
+    def sample(self, sample: Product | Search, draw: Draw) -> dict[str, Tensor]:
+        """One sample to tensors; see the class for shapes.
+
+        Returns:
+            ``query_photo`` and ``item_photo`` uint8 ``(3, size, size)``; ``item_token_ids``, ``item_token_mask``
+            ``(max_tokens,)``, and of searches ``query_token_ids``, ``query_token_mask``; bool scalars ``has_query_photo``,
+            ``has_query_text``, ``has_item_photo``, ``has_item_text``; int64 scalars ``item_id``, ``spu_id``,
+            ``category``; ``attributes`` int64 ``(num_attributes,)``, 0 where unknown.
+        """
+        if isinstance(sample, Search):
+            item, query_photo, query_text = sample.item, sample.query_photo, sample.query_text
+            item_photo = item.photos[0] if item.photos else None
+        else:
+            item, query_text = sample, None
+            query_photo, item_photo = self._photo_pair(sample, draw)
+        item_text = self.product_text(item)
+        item_ids, item_mask = self.encode_text(item_text)
+        tensors = {
+            "query_photo": self.photo(query_photo, draw),
+            "item_photo": self.photo(item_photo, draw),
+            "item_token_ids": item_ids,
+            "item_token_mask": item_mask,
+            "has_query_photo": torch.tensor(query_photo is not None),
+            "has_query_text": torch.tensor(bool(query_text)),
+            "has_item_photo": torch.tensor(item_photo is not None),
+            "has_item_text": torch.tensor(bool(item_text)),
+            "item_id": torch.tensor(stable_id(item.item_id)),
+            "spu_id": torch.tensor(stable_id(item.spu_id)),
+            "category": torch.tensor(stable_id(item.category[-1]) if item.category else 0),
+            "attributes": torch.tensor(
+                [self._attribute(item, name) for name in self.attribute_names], dtype=torch.int64
+            ),
+        }
+        if isinstance(sample, Search):
+            tensors["query_token_ids"], tensors["query_token_mask"] = self.encode_text(query_text or "")
+        return tensors
+
+    def batch(self, samples: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+        """Stack samples: every shape gains a leading ``batch``."""
+        return stack(samples)
+
+    def encode_text(self, text: str) -> tuple[Tensor, Tensor]:
+        """Token ids and mask of one text, ``(max_tokens,)`` each.
+
+        Raises:
+            RuntimeError: The inputs were neither fitted nor loaded: a fault of the calling code.
+        """
+        if self.tokenizer is None:
+            raise RuntimeError("the inputs have no tokenizer yet: call fit or load_state_dict first")
+        return self.tokenizer.encode(text, self.max_tokens)
+
+    def product_text(self, product: Product) -> str:
+        """The product's text fields joined, in the order of ``text_fields``."""
+        parts = {
+            "title": product.title,
+            "category": " ".join(product.category),
+            "attributes": ", ".join(f"{name} {value}" for name, value in product.attributes.items()),
+            "description": product.description,
+        }
+        return " . ".join(parts[field] for field in self.text_fields if parts[field])
+
+    def _photo_pair(self, product: Product, draw: Draw) -> tuple[bytes | None, bytes | None]:
+        """A query photo and an item photo: customer against catalogue; in training the query photo is drawn."""
+        if not product.photos:
+            return None, None
+        others = [photo for photo, role in zip(product.photos[1:], product.photo_roles[1:]) if role == "user"]
+        others = others or product.photos[1:]
+        if not others:
+            return product.photos[0], product.photos[0]
+        choice = int(torch.randint(len(others), (), generator=draw.generator)) if draw.training else 0
+        return others[choice], product.photos[0]
+
+    def _texts(self, sample: Product | Search) -> list[str]:
+        if isinstance(sample, Search):
+            return [text for text in (sample.query_text, self.product_text(sample.item)) if text]
+        return [self.product_text(sample)]
+
+    @staticmethod
+    def _attribute(product: Product, name: str) -> int:
+        value = product.attributes.get(name)
+        return 0 if value is None else attribute_id(name, value)
+
+
+def attribute_id(name: str, value: str) -> int:
+    """The integer of an attribute's value; equal values of different attributes differ."""
+    return stable_id(f"{name}={value}")

@@ -1,0 +1,328 @@
+"""Training and evaluation of the two towers.
+
+Source: symmetric InfoNCE (CLIP, arXiv:2103.00020) or the sigmoid loss (SigLIP, arXiv:2303.15343) over photos and texts; the
+objectives between query and item, the queue and the cross-device negatives follow MOON (arXiv:2508.11999, section 3). Weights
+of the objectives, the fused product and many-to-one positives are ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal
+
+import torch
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from torch import Tensor, nn
+
+from moon_zoo.data.transforms import PhotoTransform
+from moon_zoo.errors import RecipeError, did_you_mean
+from moon_zoo.models.base import GalleryRow, LRSchedule, ZooModule
+from moon_zoo.models.dual_flow.evaluation import RetrievalEvaluation
+from moon_zoo.models.dual_flow.inputs import DualFlowInputs
+from moon_zoo.models.dual_flow.network import DualFlowNetwork, fuse
+from moon_zoo.models.dual_flow.objectives import OBJECTIVES, PARTS, Objectives
+from moon_zoo.nn.augment import PhotoAugment
+from moon_zoo.nn.grad_cache import grad_cached, split_batch
+from moon_zoo.nn.towers import ImageTower, Pooling, TextTower
+
+
+class DualFlow(ZooModule):
+    """Two towers, image and text, trained to put a product's photos and texts in one place.
+
+    Args:
+        image_tower: A timm model (``resnet10t``, ``vit_base_patch16_siglip_224.webli``), or ``local-dir:FOLDER``.
+        image_pretrained: Whether to load timm's weights of that name.
+        image_tower_options: Further arguments of the timm model, such as ``channels: [32, 64, 128, 256]``.
+        image_size: Side of the square photos, in pixels.
+        text_tower: A transformers encoder by hub name or local folder; null builds a small one.
+        text_pretrained: Whether to load the encoder's weights or only its configuration.
+        text_tower_options: Numbers of the small encoder (``hidden_size``, ``num_hidden_layers``, ...), or overrides of
+            the named one's configuration.
+        text_pooling: ``mean`` over tokens, ``first`` token, or the model's own ``pooler``.
+        tokenizer: Hub name or folder; null takes the text tower's, or trains one on the training shards.
+        vocab_size: Largest vocabulary of a trained tokenizer.
+        max_tokens: Longest text, in tokens.
+        text_fields: What a product's text is made of, in order: title, category, attributes, description.
+        embedding_dim: Size of the shared space.
+        head: Projection after each tower: ``linear``, ``mlp`` or ``identity``.
+        loss: ``info_nce`` or ``siglip``.
+        objectives: Weight of each objective; see `moon_zoo.models.dual_flow.objectives`.
+        temperature: Initial temperature; 0.05 is a scale of 20.
+        min_temperature: Its lower bound.
+        learn_temperature: Whether the temperature is trained.
+        logit_bias: Initial bias of the sigmoid loss.
+        positives: Which identity makes two samples positives of each other: ``spu`` or ``item``.
+        queue_size: Item embeddings of past steps kept as further negatives; 0 for none.
+        queue_warmup_steps: Steps before the queue is used.
+        symmetric: Whether ``info_nce`` also goes from products to queries.
+        micro_batch_size: Encode this many samples at a time (GradCache): memory as for them, loss over the whole
+            batch; null encodes the batch at once.
+        crop_scale: Smallest and largest share of a photo's area that a training crop keeps.
+        horizontal_flip: Whether training photos are mirrored half of the time.
+        augment: Arguments of `moon_zoo.nn.augment.PhotoAugment`; null for none.
+        resize: How evaluation photos become square: ``crop``, ``letterbox`` or ``squash``.
+        channels_last: Whether the image tower runs in channels-last memory order, faster for convolutions.
+        compile_towers: Whether the towers go through ``torch.compile``.
+        category_prompt: Text whose embedding stands for a category in zero-shot classification.
+        attribute_prompt: The same for an attribute's value.
+        optimizer: Called with the parameters.
+        lr_schedule: ``cosine`` falls to 0 at the end of training; ``constant`` does not.
+        lr_scheduler: A scheduler of one's own instead, called with the optimiser and stepped every step.
+        warmup_steps: Optimiser steps over which the learning rate grows from 0.
+    """
+
+    sample_kinds: ClassVar[tuple[str, ...]] = ("product", "search")
+    primary_metric: ClassVar[str] = "val/photo_to_product/recall@1"
+
+    def __init__(
+        self,
+        *,
+        image_tower: str = "resnet10t",
+        image_pretrained: bool = False,
+        image_tower_options: dict[str, Any] | None = None,
+        image_size: int = 64,
+        text_tower: str | None = None,
+        text_pretrained: bool = True,
+        text_tower_options: dict[str, Any] | None = None,
+        text_pooling: Pooling = "mean",
+        tokenizer: str | None = None,
+        vocab_size: int = 4096,
+        max_tokens: int = 48,
+        text_fields: Sequence[str] = ("title",),
+        embedding_dim: int = 128,
+        head: Literal["linear", "mlp", "identity"] = "linear",
+        loss: Literal["info_nce", "siglip"] = "info_nce",
+        objectives: dict[str, float] | None = None,
+        temperature: float = 0.07,
+        min_temperature: float = 0.01,
+        learn_temperature: bool = True,
+        logit_bias: float = -10.0,
+        positives: Literal["spu", "item"] = "spu",
+        queue_size: int = 0,
+        queue_warmup_steps: int = 0,
+        symmetric: bool = True,
+        micro_batch_size: int | None = None,
+        crop_scale: tuple[float, float] = (0.5, 1.0),
+        horizontal_flip: bool = True,
+        augment: dict[str, float] | None = None,
+        resize: Literal["crop", "letterbox", "squash"] = "squash",
+        channels_last: bool = True,
+        compile_towers: bool = False,
+        category_prompt: str = "{}",
+        attribute_prompt: str = "{value}",
+        optimizer: OptimizerCallable = torch.optim.AdamW,
+        lr_schedule: LRSchedule = "cosine",
+        lr_scheduler: LRSchedulerCallable | None = None,
+        warmup_steps: int = 0,
+    ) -> None:
+        inputs = DualFlowInputs(
+            PhotoTransform(image_size, crop_scale=crop_scale, horizontal_flip=horizontal_flip, resize=resize),
+            tokenizer=tokenizer if tokenizer is not None else text_tower,
+            vocab_size=vocab_size,
+            max_tokens=max_tokens,
+            text_fields=text_fields,
+        )
+        super().__init__(
+            inputs,
+            optimizer=optimizer,
+            lr_schedule=lr_schedule,
+            lr_scheduler=lr_scheduler,
+            warmup_steps=warmup_steps,
+        )
+        self.save_hyperparameters(ignore=["optimizer", "lr_scheduler"])
+        self.example_size = image_size
+        self.network = DualFlowNetwork(
+            ImageTower(image_tower, pretrained=image_pretrained, options=image_tower_options),
+            TextTower(
+                text_tower,
+                pretrained=text_pretrained,
+                pooling=text_pooling,
+                vocab_size=vocab_size,
+                max_tokens=max_tokens,
+                options=text_tower_options,
+            ),
+            embedding_dim=embedding_dim,
+            head=head,
+        )
+        self.objectives = Objectives(
+            weights=_checked_weights(objectives),
+            loss=loss,
+            embedding_dim=embedding_dim,
+            temperature=temperature,
+            min_temperature=min_temperature,
+            learn_temperature=learn_temperature,
+            logit_bias=logit_bias,
+            queue_size=queue_size,
+            queue_warmup_steps=queue_warmup_steps,
+            symmetric=symmetric,
+        )
+        self.augment = PhotoAugment(**augment) if augment is not None else nn.Identity()
+        self.positives = positives
+        self.micro_batch_size = micro_batch_size
+        self.category_prompt = category_prompt
+        self.attribute_prompt = attribute_prompt
+        if channels_last:
+            self.network.image_tower.to(memory_format=torch.channels_last)
+        if compile_towers:
+            self.network.image_tower.compile(dynamic=False)
+            self.network.text_tower.compile(dynamic=False)
+        self._channels_last = channels_last
+        self.evaluation = RetrievalEvaluation(embedding_dim)
+
+    # One forward for training, evaluation, prediction and export ---------------------------------------------------
+
+    def forward(self, batch: Mapping[str, Tensor], sides: Sequence[str] = ("query", "item")) -> dict[str, Tensor]:
+        """Unit embeddings of the photos and texts of the given sides: `PARTS` to ``(batch, dim)`` each."""
+        rows = len(batch["item_photo"])
+        photos = self._photos(torch.cat([batch[f"{side}_photo"] for side in sides]))
+        embeddings = {f"{side}_photo": part for side, part in zip(sides, photos.split(rows))}
+        # Products have no query text, and running the tower on nothing but padding would be wasted.
+        worded = [side for side in sides if f"{side}_token_ids" in batch]
+        texts = self.network.encode_text(
+            torch.cat([batch[f"{side}_token_ids"] for side in worded]),
+            torch.cat([batch[f"{side}_token_mask"] for side in worded]),
+        )
+        embeddings |= {f"{side}_text": part for side, part in zip(worded, texts.split(rows))}
+        for side in sides:
+            embeddings.setdefault(f"{side}_text", torch.zeros_like(embeddings[f"{side}_photo"]))
+        return embeddings
+
+    def encode_texts(self, texts: Sequence[str]) -> Tensor:
+        """Unit embeddings of plain texts: ``(len(texts), dim)``."""
+        encoded = [self.inputs.encode_text(text) for text in texts]
+        token_ids = torch.stack([ids for ids, _ in encoded]).to(self.device)
+        token_mask = torch.stack([mask for _, mask in encoded]).to(self.device)
+        return self.network.encode_text(token_ids, token_mask)
+
+    def _photos(self, photos: Tensor) -> Tensor:
+        photos = self.augment(photos)
+        if self._channels_last:
+            photos = photos.contiguous(memory_format=torch.channels_last)
+        return self.network.encode_photo(photos)
+
+    # Training ----------------------------------------------------------------------------------------------------------
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        """The weighted objectives over the whole batch (and the other ranks' items, and the queue)."""
+        presence = {part: batch[f"has_{part}"] & batch["valid"] for part in PARTS}
+        groups = batch["spu_id"] if self.positives == "spu" else batch["item_id"]
+
+        def loss_of(embeddings: dict[str, Tensor]) -> Tensor:
+            return self.objectives(embeddings, presence, groups)
+
+        if self.micro_batch_size is None:
+            loss = loss_of(self(batch))
+        else:
+            micro_batches = split_batch(batch, self.micro_batch_size)
+            loss = grad_cached(self.forward, micro_batches, loss_of, self.network.parameters())
+        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=len(groups))
+        self.log_dict(
+            {f"train/{name}": value for name, value in self.objectives.logged.items()}, batch_size=len(groups)
+        )
+        return loss
+
+    def on_train_batch_end(self, outputs: Any, batch: dict[str, Tensor], batch_idx: int) -> None:
+        """Remember this step's items as negatives of later steps."""
+        self.objectives.push_to_queue()
+
+    # Evaluation --------------------------------------------------------------------------------------------------------
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget the last evaluation."""
+        self.evaluation.reset()
+
+    def validation_step(self, batch: dict[str, Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Collect embeddings; figures need the whole set, so they come at the end."""
+        embeddings = self(batch)
+        self.evaluation.update(embeddings, batch, from_gallery=dataloader_idx == 1)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log every figure of the whole set."""
+        self._log_evaluation("val")
+
+    on_test_epoch_start = on_validation_epoch_start
+    test_step = validation_step
+
+    def on_test_epoch_end(self) -> None:
+        """Log every figure of the whole set."""
+        self._log_evaluation("test")
+
+    def _log_evaluation(self, split: str) -> None:
+        figures = self.evaluation.compute(self._class_embeddings(split), self.objectives.scale())
+        progress = self.primary_metric.partition("/")[2]
+        for name, value in figures.items():
+            # Every rank computed the same figures from the merged banks, so nothing is left to reduce.
+            self.log(f"{split}/{name}", value, prog_bar=name == progress, sync_dist=False, rank_zero_only=False)
+        self._shown_split = split
+
+    def _class_embeddings(self, split: str) -> dict[str, tuple[Tensor, Tensor]]:
+        """Class ids and text embeddings per zero-shot task, from the vocabularies of the evaluated shards."""
+        datamodule = getattr(self.trainer, "datamodule", None)
+        if datamodule is None:
+            return {}
+        vocabularies = datamodule.vocabularies(split)
+        return class_embeddings(self, vocabularies)
+
+    def gallery_rows(self) -> list[GalleryRow]:
+        """Some queries of the last evaluation with their best results."""
+        return self.evaluation.gallery_rows(getattr(self, "_shown_split", "val"))
+
+    # Prediction --------------------------------------------------------------------------------------------------------
+
+    def predict_columns(self) -> dict[str, str]:
+        """What `predict_step` returns."""
+        return {
+            "query": "unit embedding of the query (photo, words, or both)",
+            "item": "unit embedding of the product (photo, text, or both)",
+            "score": "cosine of the two, in [-1, 1]",
+        }
+
+    def predict_step(self, batch: dict[str, Tensor], batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
+        """Embeddings of queries and items, and their cosine."""
+        embeddings = self(batch)
+        query = fuse(embeddings.query_photo, embeddings.query_text, batch["has_query_photo"], batch["has_query_text"])
+        item = fuse(embeddings.item_photo, embeddings.item_text, batch["has_item_photo"], batch["has_item_text"])
+        return {"query": query, "item": item, "score": (query * item).sum(-1)}
+
+
+def class_embeddings(module: DualFlow, vocabularies: Mapping[str, Any]) -> dict[str, tuple[Tensor, Tensor]]:
+    """Per zero-shot task (``category``, ``attribute/<name>``), ids and text embeddings of its classes.
+
+    Args:
+        module: The model whose text tower and prompts are used.
+        vocabularies: ``category`` as a list of leaves, ``attributes`` as a mapping of name to values.
+    """
+    from moon_zoo.data.ids import stable_id
+    from moon_zoo.models.dual_flow.inputs import attribute_id
+
+    classes: dict[str, tuple[Tensor, Tensor]] = {}
+    leaves = vocabularies.get("category", [])
+    if len(leaves) > 1:
+        texts = [module.category_prompt.format(_readable(leaf)) for leaf in leaves]
+        classes["category"] = (torch.tensor([stable_id(leaf) for leaf in leaves]), module.encode_texts(texts))
+    for name, values in vocabularies.get("attributes", {}).items():
+        if name in module.inputs.attribute_names and len(values) > 1:
+            texts = [module.attribute_prompt.format(name=_readable(name), value=_readable(value)) for value in values]
+            ids = torch.tensor([attribute_id(name, value) for value in values])
+            classes[f"attribute/{name}"] = (ids, module.encode_texts(texts))
+    return classes
+
+
+def _readable(name: str) -> str:
+    return name.replace("-", " ").replace("_", " ")
+
+
+def _checked_weights(objectives: Mapping[str, float] | None) -> dict[str, float]:
+    weights = dict(objectives) if objectives is not None else {"photo_to_text": 1.0, "photo_to_photo": 1.0}
+    for name, weight in weights.items():
+        if name not in OBJECTIVES:
+            raise RecipeError(
+                f"unknown objective {name!r}; known: {', '.join(OBJECTIVES)}",
+                suggestions=did_you_mean(name, OBJECTIVES),
+                change="model.init_args.objectives",
+            )
+        if weight < 0:
+            raise RecipeError(
+                f"the objective {name} has the negative weight {weight}", change="model.init_args.objectives"
+            )
+    return weights

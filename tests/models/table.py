@@ -1,0 +1,51 @@
+"""The table of models: one row each, and every verb, resume, two processes and import time are tested for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Row:
+    """A model as small as it can be and still learn.
+
+    Args:
+        name: Its name in the registry.
+        kind: Kind of shards it is tested on: a fixture ``{kind}_shards`` with the splits train, val and test.
+        init_args: Settings that make it tiny.
+        metric: A figure that validation must log.
+        columns: Columns that predict must write.
+    """
+
+    name: str
+    kind: str
+    init_args: dict[str, Any] = field(default_factory=dict)
+    metric: str = "val/loss"
+    columns: tuple[str, ...] = ()
+
+
+TINY_TOWERS: dict[str, Any] = {
+    "image_tower": "resnet10t",
+    "image_tower_options": {"channels": [8, 8, 16, 16], "stem_width": 8},
+    "image_size": 32,
+    "text_tower_options": {
+        "hidden_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 32,
+    },
+    "vocab_size": 200,
+    "max_tokens": 12,
+    "embedding_dim": 16,
+}
+
+MODELS: tuple[Row, ...] = (
+    Row(
+        "dual_flow",
+        kind="search",
+        init_args=TINY_TOWERS,
+        metric="val/photo_to_product/recall@1",
+        columns=("query", "item", "score"),
+    ),
+)
