@@ -43,15 +43,16 @@ class TableSource(PhotoSource):
             plus signs, such as title=brand+name or photo=front+back.
         attributes: Attribute columns, such as colour,size or attr_* (the name is what the star stands for) or
             colour=farbe.
-        attributes_json: Column with a JSON object of attributes. group: Column that has the same value in all rows of
-        one product, one row per photo. photo_root: Folder or tar that photo paths are relative to; the table's folder
-        by default. photo_pattern: Path of the photo made from columns, such as photos/{sku}.jpg, where no column
-        holds it. photo_separator: What separates several photo paths in one cell. photo_role: Role of all photos,
-        catalogue or user; by default the first of a product is catalogue, others user. category_separator: What
-        separates the steps of a category path in one cell. split_column: Column with each row's split; a column named
-        split is found by itself. fractions: Splits and their fractions, such as train=.8,val=.1,test=.1 (used where
-        there is no split column). All
-            variants of one product (spu_id) fall into one split.
+        attributes_json: Column with a JSON object of attributes.
+        group: Column that has the same value in all rows of one product, one row per photo.
+        photo_root: Folder or tar that photo paths are relative to; the table's folder by default.
+        photo_pattern: Path of the photo made from columns, such as photos/{sku}.jpg, where no column holds it.
+        photo_separator: What separates several photo paths in one cell.
+        photo_role: Role of all photos, catalogue or user; by default the first of a product is catalogue, others user.
+        category_separator: What separates the steps of a category path in one cell.
+        split_column: Column with each row's split; a column named split is found by itself.
+        fractions: Splits and their fractions, used where there is no split column; train=.8,val=.1,test=.1 by
+            default. All variants of one product (spu_id) fall into one split.
         seed: Seed of the split and of the order of samples.
         encoding: Text encoding of the table.
         delimiter: What separates the cells of a CSV; found from the header by default.

@@ -1,0 +1,199 @@
+"""`moon-zoo pack`: a data set, as its authors publish it or as your shop exports it, into shards.
+
+A source's options are its constructor's arguments; nothing is listed here twice.
+"""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from moon_zoo import registry
+from moon_zoo.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from moon_zoo.data.manifest import Manifest
+    from moon_zoo.sources.base import Packed, Source
+
+summary = "a table with photos, or a known data set, into shards"
+
+MAX_SAMPLES = 1000
+
+USAGE = """\
+usage: moon-zoo pack SOURCE ... --to OUT [--overwrite] [--max-samples-per-shard N] [--json]
+
+Write a data set as shards: tars with a manifest, one folder per split below OUT. OUT appears when all is written, or
+not at all.
+
+sources (moon-zoo pack SOURCE --help tells their options):
+"""
+
+EXAMPLES = """\
+examples:
+  moon-zoo pack table products.csv --columns item_id=sku,title=name,photo=image --photo-root photos --to shards/mine
+  moon-zoo pack grocery_store GroceryStoreDataset/dataset --to shards/grocery
+  moon-zoo pack class_folders photos.tar --photo-role user --max-side 256 --to shards/photos
+"""
+
+
+def run(args: list[str]) -> int:
+    """Pack a data set."""
+    if args and args[0] in ("-h", "--help"):
+        print(_overview())
+        return 0
+    entry = _chosen(args)
+    from moon_zoo.cli.pack_options import PackOptions, parse
+
+    options: PackOptions | None = parse(entry, args[1:])
+    if options is None:  # help was asked for and shown
+        return 0
+    _free(options.to, options.overwrite)
+    source: Source = entry.load()(**options.source)
+    began = time.monotonic()
+    counts: Counter[str] = Counter()
+    manifests = _write(source, options, shlex.join(["moon-zoo", "pack", *args]), counts)
+    _report(source, options, manifests, counts, time.monotonic() - began)
+    return 0
+
+
+def _chosen(args: list[str]) -> registry.Entry:
+    if not args or args[0].startswith("-"):
+        raise UsageError(
+            "no source is named",
+            where="moon-zoo pack",
+            change=f"the first word; sources are {', '.join(registry.entries('sources'))}",
+        )
+    name = args[0]
+    if name not in registry.entries("sources") and (Path(name).exists() or Path(name).suffix):
+        guess = "table" if Path(name).suffix and Path(name).suffix != ".tar" else "class_folders"
+        raise UsageError(
+            f"{name!r} is no source but a path; the source comes first",
+            where="moon-zoo pack",
+            change=f"the command, perhaps to: moon-zoo pack {guess} {shlex.join(args)}",
+        )
+    return registry.entry("sources", name)
+
+
+def _overview() -> str:
+    lines = [f"  {entry.name:<16}{entry.summary}" for entry in registry.entries("sources").values()]
+    return USAGE + "\n".join(lines) + "\n\n" + EXAMPLES.rstrip()
+
+
+def _free(to: Path, overwrite: bool) -> None:
+    """Refuse a taken output folder before the data are read; writing checks once more."""
+    if to.is_file() or (to.is_dir() and any(to.iterdir()) and not overwrite):
+        raise DataError(
+            f"{to} is there already; nothing was written",
+            where="--to",
+            change="--to, or add --overwrite to replace the shards that are there",
+        )
+
+
+def _write(source: Source, options: Any, command: str, counts: Counter[str]) -> dict[str, Manifest]:
+    from moon_zoo.cli.progress import Progress
+    from moon_zoo.data.writing import write_splits
+
+    with Progress("packing") as progress:
+        return write_splits(
+            options.to,
+            _counted(source, progress, counts),
+            overwrite=options.overwrite,
+            source=source.description,
+            licence=source.licence,
+            command=command,
+            max_samples=options.max_samples_per_shard,
+        )
+
+
+def _counted(source: Source, progress: Any, counts: Counter[str]) -> Iterator[Packed]:
+    """The source's samples; counts photos by split, and refuses an empty set, which would otherwise be published."""
+    for split, key, sample in source.read():
+        counts[split] += photos_in(sample)
+        yield split, key, sample
+        progress.advance(source.total)
+    if not counts:
+        left_out = ", ".join(f"{count:,} {reason}" for reason, count in source.skipped.items() if count)
+        raise DataError("there is no sample to write" + (f" (left out: {left_out})" if left_out else ""), change="path")
+
+
+def photos_in(sample: Any) -> int:
+    """How many photos a sample holds, those of its items included."""
+    if hasattr(sample, "photos"):
+        return len(sample.photos)
+    items = [sample.item, *sample.hard_negatives]
+    return (sample.query_photo is not None) + sum(photos_in(item) for item in items)
+
+
+def _report(source: Source, options: Any, manifests: dict[str, Manifest], counts: Counter[str], seconds: float) -> None:
+    from moon_zoo.cli.output import print_json, print_table, say
+
+    sizes = {split: sum(shard.bytes for shard in manifest.shards) for split, manifest in manifests.items()}
+    rate = sum(counts.values()) / seconds
+    skipped = {reason: count for reason, count in source.skipped.items() if count}
+    if options.json:
+        splits = {
+            split: {
+                "kind": manifest.kind,
+                "samples": manifest.samples,
+                "photos": counts[split],
+                "shards": len(manifest.shards),
+                "bytes": sizes[split],
+                "fingerprint": manifest.fingerprint,
+            }
+            for split, manifest in manifests.items()
+        }
+        print_json(
+            {
+                "to": str(options.to),
+                "splits": splits,
+                "skipped": skipped,
+                "notes": source.notes,
+                "seconds": round(seconds, 3),
+                "photos_per_second": round(rate, 1),
+            }
+        )
+        return
+    rows = [
+        [
+            split,
+            manifest.kind,
+            f"{manifest.samples:,}",
+            f"{counts[split]:,}",
+            str(len(manifest.shards)),
+            size(sizes[split]),
+        ]
+        for split, manifest in manifests.items()
+    ]
+    title = f"{options.to}: {source.description}, licence {source.licence}"
+    print_table(title, ["split", "kind", "samples", "photos", "shards", "size"], rows, right=(2, 3, 4, 5))
+    say(f"packed {sum(counts.values()):,} photos in {seconds:.1f} s ({rate:,.0f} photos per second)")
+    for reason, count in skipped.items():
+        say(f"left out, {reason}: {count:,}")
+    for note in source.notes:
+        say(f"note: {note}")
+    say("next:")
+    for command in next_commands(options.to, list(manifests)):
+        say(f"  {command}")
+
+
+def next_commands(to: Path, splits: list[str]) -> list[str]:
+    """What to type after packing."""
+    commands = [f"moon-zoo inspect {to} --sheet sheet.png"]
+    if "train" in splits:
+        words = [f"--data.init_args.{name} {to / name}" for name in ("train", "val", "test") if name in splits]
+        words += [f"--data.init_args.gallery {to / 'items'}"] if "items" in splits else []
+        commands.append("moon-zoo fit --config dual_flow/base " + " ".join(words))
+    return commands
+
+
+def size(number: float) -> str:
+    """Bytes in a readable unit: ``14.2 MB``."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if number < 1000:
+            return f"{number:.0f} B" if unit == "B" else f"{number:.1f} {unit}"
+        number /= 1000
+    return f"{number:.1f} TB"
