@@ -1,0 +1,264 @@
+"""`moon-zoo inspect`: what is in shards; whether they are whole; an index for plain tars; a look at samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from moon_zoo.cli.arguments import Arguments
+from moon_zoo.cli.output import print_json, print_table, say
+from moon_zoo.cli.pack import size
+from moon_zoo.errors import DataError, Faults, UsageError, ZooError, did_you_mean
+
+if TYPE_CHECKING:
+    import argparse
+
+    from moon_zoo.data.manifest import Manifest
+    from moon_zoo.data.reading import IndexedShards
+
+summary = "what is in shards; verify them, index plain tars, look at samples"
+
+EXAMPLES = """\
+  moon-zoo inspect shards/grocery                        the splits, their samples, vocabularies, licence
+  moon-zoo inspect shards/grocery/train --sample 12      the sample at position 12
+  moon-zoo inspect shards/grocery/train --sample key=Banana_003
+  moon-zoo inspect shards/grocery --sheet sheet.png      some samples of each split as a picture
+  moon-zoo inspect shards/grocery --verify --deep        hashes, index, and every sample decoded; exit code 2 on faults
+  moon-zoo inspect someones-tars --index                 make a set of WebDataset tars readable by position
+"""
+
+VALUES_SHOWN = 6
+
+
+def run(args: list[str]) -> int:
+    """Say what is in shards."""
+    options = _parser().parse_strict(args)
+    if options.deep and not options.verify:
+        raise UsageError("--deep says how to verify", where="moon-zoo inspect", change="add --verify")
+    if options.index:
+        _index(options.path)
+    sets = find_sets(options.path)
+    about = {name: describe(path) for name, path in sets.items()}
+    faults = _verify(sets, options.deep) if options.verify else None
+    sample = _sample(sets, options.sample) if options.sample is not None else None
+    if options.sheet is not None:
+        _sheet(sets, options)
+    if options.json:
+        _print_as_json(options, about, faults, sample)
+    elif sample is not None:
+        print_json(sample)
+    else:
+        _print_as_text(options.path, about)
+    if faults and not options.json:
+        raise Faults(faults)
+    if faults is not None and not faults:
+        say(f"no faults: {'every sample was decoded' if options.deep else 'sizes, hashes and indexes agree'}")
+    return 2 if faults else 0
+
+
+def _parser() -> Arguments:
+    parser = Arguments("inspect", "Say what is in shards; verify them, index plain tars, look at samples.", EXAMPLES)
+    parser.add_argument(
+        "path", help="a set of shards (a folder, its manifest.json, a URL), or a folder of several sets"
+    )
+    parser.add_argument("--verify", action="store_true", help="compare sizes, hashes and indexes with the manifest")
+    parser.add_argument("--deep", action="store_true", help="with --verify: also decode every sample and photo")
+    parser.add_argument("--index", action="store_true", help="write indexes and a manifest beside tars that have none")
+    parser.add_argument("--sample", metavar="N|KEY", help="show one sample, by position or key (key=12 for a number)")
+    parser.add_argument("--sheet", metavar="PNG", type=Path, help="draw samples of each set into a picture")
+    parser.add_argument("--count", type=int, default=24, help="samples of each set on the sheet (24)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    return parser
+
+
+def find_sets(path: str) -> dict[str, str]:
+    """Name to path of the sets at ``path``: itself, or those in the folders below it.
+
+    Raises:
+        DataError: There is none; the message says what is there instead.
+    """
+    from moon_zoo.data.manifest import read_manifest
+    from moon_zoo.data.publishing import MANIFEST_NAME
+
+    folder = Path(path)
+    if folder.is_dir() and not (folder / MANIFEST_NAME).is_file():
+        below = sorted(child for child in folder.iterdir() if (child / MANIFEST_NAME).is_file())
+        if below:
+            return {child.name: str(child) for child in sorted(below, key=_split_order)}
+    read_manifest(path)  # raises with a message of its own where there is nothing
+    name = folder.parent.name if folder.name == MANIFEST_NAME else folder.name
+    return {name or path: path}
+
+
+def _split_order(folder: Path) -> tuple[int, str]:
+    known = ("train", "val", "test", "items")
+    return (known.index(folder.name) if folder.name in known else len(known), folder.name)
+
+
+def describe(path: str) -> dict[str, Any]:
+    """Everything the manifest of one set says, as JSON values."""
+    from moon_zoo.data.manifest import read_manifest
+
+    manifest: Manifest = read_manifest(path)
+    return {
+        "path": path,
+        "kind": manifest.kind,
+        "samples": manifest.samples,
+        "shards": len(manifest.shards),
+        "bytes": sum(shard.bytes for shard in manifest.shards),
+        "source": manifest.source,
+        "licence": manifest.licence,
+        "command": manifest.command,
+        "parents": list(manifest.parents),
+        "fields": dict(manifest.fields),
+        "vocabularies": dict(manifest.vocabularies),
+        "fingerprint": manifest.fingerprint,
+        "extra": dict(manifest.extra),
+    }
+
+
+def _print_as_text(path: str, about: Mapping[str, Mapping[str, Any]]) -> None:
+    rows = [
+        [name, one["kind"], f"{one['samples']:,}", str(one["shards"]), size(one["bytes"]), one["fingerprint"][:12]]
+        for name, one in about.items()
+    ]
+    print_table(path, ["set", "kind", "samples", "shards", "size", "fingerprint"], rows, right=(2, 3, 4))
+    print()
+    for heading in ("source", "licence", "command", "parents"):
+        for text in _shared(heading, about):
+            print(f"{heading + ':':<12}{text}")
+    for text in _shared("fields", about):
+        print(f"{'fields:':<12}{text}")
+    for name, one in about.items():
+        for line in _vocabulary_lines(one["vocabularies"]):
+            print(f"{name + ':':<12}{line}")
+
+
+def _shared(heading: str, about: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """A heading's text once where all sets agree, else one text per set."""
+    texts = {name: _one_line(one[heading]) for name, one in about.items()}
+    distinct = set(texts.values())
+    if len(distinct) == 1:
+        return [text for text in distinct if text]
+    return [f"{name}: {text}" for name, text in texts.items() if text]
+
+
+def _one_line(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} ({item})" for name, item in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _vocabulary_lines(vocabularies: Mapping[str, Any]) -> list[str]:
+    categories: Sequence[str] = vocabularies.get("category", ())
+    lines = [f"{len(categories):,} categories: {_some(categories)}"] if categories else []
+    for name, values in vocabularies.get("attributes", {}).items():
+        lines.append(f"attribute {name}, {len(values):,} values: {_some(values)}")
+    return lines
+
+
+def _some(values: Sequence[str]) -> str:
+    more = f", ... ({len(values) - VALUES_SHOWN:,} more)" if len(values) > VALUES_SHOWN else ""
+    return ", ".join(values[:VALUES_SHOWN]) + more
+
+
+def _print_as_json(
+    options: argparse.Namespace,
+    about: Mapping[str, Mapping[str, Any]],
+    faults: list[ZooError] | None,
+    sample: dict[str, Any] | None,
+) -> None:
+    document: dict[str, Any] = {"path": options.path, "sets": about}
+    if faults is not None:
+        document["faults"] = [{"what": fault.what, "where": fault.where, "change": fault.change} for fault in faults]
+    if sample is not None:
+        document["sample"] = sample
+    if options.sheet is not None:
+        document["sheet"] = str(options.sheet)
+    print_json(document)
+
+
+def _index(path: str) -> None:
+    from moon_zoo.data.verify import build_index
+
+    manifest = build_index(path)
+    say(f"indexed {manifest.samples:,} samples in {len(manifest.shards)} shards")
+
+
+def _verify(sets: Mapping[str, str], deep: bool) -> list[ZooError]:
+    from moon_zoo.data.verify import verify
+
+    return [fault for path in sets.values() for fault in verify(path, deep=deep)]
+
+
+def _sample(sets: Mapping[str, str], wanted: str) -> dict[str, Any]:
+    """One sample as JSON, photos as their format and size."""
+    from moon_zoo.data.reading import IndexedShards
+
+    key = wanted.removeprefix("key=")
+    if key == wanted and wanted.lstrip("-").isdigit():
+        if len(sets) > 1:
+            raise UsageError(
+                f"several sets have a sample at position {wanted}: {', '.join(sets)}",
+                change=f"the path, for example to {next(iter(sets.values()))}",
+            )
+        name, path = next(iter(sets.items()))
+        shards = IndexedShards(path)
+        position = int(wanted)
+        if not 0 <= position < len(shards):
+            raise UsageError(
+                f"there is no position {wanted} in {len(shards):,} samples",
+                where=path,
+                change=f"0 to {len(shards) - 1}",
+            )
+        return _shown(name, shards, position)
+    near: list[str] = []
+    for name, path in sets.items():
+        shards = IndexedShards(path)
+        keys = [shards.locate(position)[1] for position in range(len(shards))]
+        if key in keys:
+            return _shown(name, shards, keys.index(key))
+        near += did_you_mean(key, keys)
+    raise DataError(f"no sample has the key {key!r}", where=", ".join(sets.values()), suggestions=near[:3])
+
+
+def _shown(name: str, shards: IndexedShards, position: int) -> dict[str, Any]:
+    shard, key = shards.locate(position)
+    return {"set": name, "position": position, "shard": shard, "key": key, **_without_pixels(shards[position])}
+
+
+def _without_pixels(value: Any) -> Any:
+    """A sample as JSON values; a photo becomes ``"jpg, 224 x 224 pixels, 9.8 kB"``."""
+    if isinstance(value, bytes):
+        return _photo(value)
+    if isinstance(value, (list, tuple)):
+        return [_without_pixels(item) for item in value]
+    if hasattr(value, "to_members"):
+        return {field.name: _without_pixels(getattr(value, field.name)) for field in fields(value)}
+    return value
+
+
+def _photo(photo: bytes) -> str:
+    import io
+
+    from PIL import Image
+
+    from moon_zoo.data.kinds import image_extension
+
+    with Image.open(io.BytesIO(photo)) as image:
+        return f"{image_extension(photo)}, {image.width} x {image.height} pixels, {size(len(photo))}"
+
+
+def _sheet(sets: Mapping[str, str], options: argparse.Namespace) -> None:
+    from moon_zoo.cli.inspect_sheet import draw_sheet
+    from moon_zoo.data.reading import IndexedShards
+
+    if options.count < 1:
+        raise UsageError(f"a sheet of {options.count} samples", change="--count")
+    if options.sheet.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
+        raise UsageError(f"{options.sheet} has no suffix of a picture", change="--sheet, to a name ending in .png")
+    options.sheet.parent.mkdir(parents=True, exist_ok=True)
+    draw_sheet({name: IndexedShards(path) for name, path in sets.items()}, options.count).save(options.sheet)
+    say(f"wrote {options.sheet}")

@@ -1,0 +1,156 @@
+"""A contact sheet: samples of shards as cards, with their photos, boxes and texts, drawn with Pillow."""
+
+from __future__ import annotations
+
+import io
+import textwrap
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont, ImageOps
+
+from moon_zoo.data.kinds import Box, Product, Search
+from moon_zoo.data.reading import IndexedShards
+
+PHOTO = 150
+"""Side of a photo in pixels."""
+GAP = 12
+TITLE_LINES = 2
+SUBTITLE_LINES = 2
+LINE = 15
+SHEET_WIDTH = 1344
+MOST_PHOTOS = 3
+"""Photos of one product on its card."""
+
+INK, GREY, PAPER, BOX = "#1a1a1a", "#707070", "#ffffff", "#e4572e"
+ROLE_COLOURS = {"query": "#2e6fe4", "user": "#2e6fe4", "catalogue": "#9a9a9a"}
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One sample on the sheet.
+
+    Args:
+        photos: Role, encoded photo and the product's box of each.
+        title: First lines of text.
+        subtitle: Last line, in grey.
+    """
+
+    photos: list[tuple[str, bytes, Box | None]]
+    title: str
+    subtitle: str
+
+
+def draw_sheet(sets: Mapping[str, IndexedShards], count: int) -> Image.Image:
+    """A picture of samples of each set, spread evenly over it.
+
+    Args:
+        sets: Name to shards.
+        count: Samples of each set at most.
+    """
+    sections = [(f"{name}: {len(shards):,} samples", _cards(shards, count)) for name, shards in sets.items()]
+    heights = [_section_height(cards) for _, cards in sections]
+    sheet = Image.new("RGB", (SHEET_WIDTH, sum(heights) + GAP), PAPER)
+    top = GAP
+    for (heading, cards), height in zip(sections, heights):
+        _draw_section(sheet, top, heading, cards)
+        top += height
+    return sheet
+
+
+def card(sample: Any) -> Card:
+    """What the sheet shows of a sample."""
+    if isinstance(sample, Search):
+        query = [("query", sample.query_photo, sample.query_box)] if sample.query_photo is not None else []
+        shown = _product_photos(sample.item)[: MOST_PHOTOS - len(query)]
+        words = f'"{sample.query_text}" -> ' if sample.query_text else ""
+        return Card(query + shown[:1], words + sample.item.title, _subtitle(sample.item, sample.behaviour))
+    return Card(_product_photos(sample)[:MOST_PHOTOS], sample.title, _subtitle(sample))
+
+
+def _product_photos(product: Product) -> list[tuple[str, bytes, Box | None]]:
+    return list(zip(product.photo_roles, product.photos, product.core_boxes))
+
+
+def _subtitle(product: Product, *more: str) -> str:
+    attributes = ", ".join(f"{name} {value}" for name, value in product.attributes.items())
+    return " | ".join(part for part in (" > ".join(product.category), attributes, *more) if part)
+
+
+def _cards(shards: IndexedShards, count: int) -> list[Card]:
+    if not len(shards):
+        return []
+    positions = np.unique(np.linspace(0, len(shards) - 1, min(count, len(shards))).round().astype(int))
+    return [card(shards[int(position)]) for position in positions]
+
+
+def _columns(cards: list[Card]) -> tuple[int, int]:
+    """Width of a card in pixels, and how many stand side by side."""
+    photos = max((len(card.photos) for card in cards), default=1) or 1
+    width = photos * (PHOTO + 4) + GAP
+    return width, max((SHEET_WIDTH - GAP) // width, 1)
+
+
+def _card_height() -> int:
+    return PHOTO + (TITLE_LINES + SUBTITLE_LINES) * LINE + GAP
+
+
+def _section_height(cards: list[Card]) -> int:
+    _, columns = _columns(cards)
+    return 2 * LINE + GAP + -(-len(cards) // columns) * _card_height()
+
+
+def _draw_section(sheet: Image.Image, top: int, heading: str, cards: list[Card]) -> None:
+    pen = ImageDraw.Draw(sheet)
+    pen.text((GAP, top), heading, fill=INK, font=_font(18))
+    top += 2 * LINE + GAP // 2
+    width, columns = _columns(cards)
+    for number, one in enumerate(cards):
+        row, column = divmod(number, columns)
+        _draw_card(sheet, GAP + column * width, top + row * _card_height(), width - GAP, one)
+
+
+def _draw_card(sheet: Image.Image, left: int, top: int, width: int, one: Card) -> None:
+    pen = ImageDraw.Draw(sheet)
+    for number, (role, photo, box) in enumerate(one.photos):
+        _draw_photo(sheet, left + number * (PHOTO + 4), top, role, photo, box)
+    characters = max(width // 7, 12)
+    lines = [(line, INK, 12) for line in _lines(one.title, characters, TITLE_LINES)]
+    lines += [(line, GREY, 11) for line in _lines(one.subtitle, characters, SUBTITLE_LINES)]
+    for number, (line, colour, points) in enumerate(lines):
+        pen.text((left, top + PHOTO + 4 + number * LINE), line, fill=colour, font=_font(points))
+
+
+def _lines(text: str, characters: int, limit: int) -> list[str]:
+    return textwrap.wrap(text, characters, max_lines=limit, placeholder=" ...")
+
+
+def _draw_photo(sheet: Image.Image, left: int, top: int, role: str, photo: bytes, box: Box | None) -> None:
+    try:
+        with Image.open(io.BytesIO(photo)) as encoded:
+            image = ImageOps.exif_transpose(encoded).convert("RGB")
+    except (OSError, SyntaxError, ValueError) as error:
+        ImageDraw.Draw(sheet).text((left, top), f"undecodable: {error}"[:24], fill=BOX, font=_font(11))
+        return
+    scale = PHOTO / max(image.size)
+    width, height = max(round(image.width * scale), 1), max(round(image.height * scale), 1)
+    image = image.resize((width, height), Image.Resampling.LANCZOS)
+    pen = ImageDraw.Draw(image)
+    if box is not None:
+        corners = (box[0] * width, box[1] * height, box[2] * width - 1, box[3] * height - 1)
+        pen.rectangle(corners, outline=BOX, width=2)
+    pen.line((0, height - 2, width, height - 2), fill=ROLE_COLOURS.get(role, INK), width=4)
+    sheet.paste(image, (left, top + PHOTO - height))
+
+
+@cache
+def _font(points: int) -> Any:
+    """DejaVu Sans, which matplotlib ships: it has far more letters than Pillow's own font."""
+    import matplotlib
+
+    path = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
+    return ImageFont.truetype(str(path), points) if path.is_file() else ImageFont.load_default(points)
