@@ -1,0 +1,42 @@
+"""The simulated shop: built-in data for every model, drawn and written by a seed, with known truth.
+
+One direction of imports, one question per part:
+
+- `vocabulary`  which words and colours there are: leaf categories, colours, patterns, materials, brands
+- `catalogue`   which products exist: ``spu(seed, number)`` is a pure function, and so is everything made from it
+- `drawing`     what they look like: silhouettes, surfaces, brand marks, catalogue and user photos with true boxes
+- `words`       how sellers title them and how users ask for them
+- `searches`    what users look for and what they choose
+- `writing`     `write_shop`: products and searches into shards, rendered in parallel
+- `preview`     contact sheets
+- `datamodule`  `ShopDataModule`: the shop in the cache, written on first use
+
+**Where later kinds plug in.** A kind is a function ``(plan, spu number) -> iterator of (key, sample)`` in the table
+`moon_zoo.shop.writing.RENDERERS`; parallel rendering, splits by SPU, shards and cache then come for free.
+
+- impressions: a module ``clicks`` beside `searches` (users with latent interests over `Spu` attributes, a known click
+  probability). Its samples are blocks of rows: let one SPU-numbered unit of work stand for one block.
+- conversations: a module ``conversations`` beside `searches` that pairs a photo of `drawing.photos` with words, and
+  says by rule which pairs are risky together.
+- follow-ups: a module ``knowledge`` beside `catalogue` (facts of an SPU: what it goes with, how to care for it) and
+  templates in `words`.
+
+Nothing here imports torch except `datamodule`, so that worker processes start quickly.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["VERSION", "write_shop"]
+
+VERSION = 1
+"""Raised whenever the same arguments would give other bytes; part of the name of the cached shop."""
+
+
+def __getattr__(name: str) -> Any:
+    if name == "write_shop":
+        from moon_zoo.shop.writing import write_shop
+
+        return write_shop
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,368 @@
+"""The shop into shards: what to render, who renders it, and the truth that goes into the manifest.
+
+One SPU is one piece of work, a pure function of the plan and the SPU's number. Pieces are rendered by any number of
+processes and written in order, so the bytes on disk do not depend on that number.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from moon_zoo.data.kinds import Product, Sample, Search
+from moon_zoo.data.manifest import Manifest
+from moon_zoo.data.writing import write_splits
+from moon_zoo.errors import UsageError, did_you_mean
+from moon_zoo.shop import VERSION
+from moon_zoo.shop.catalogue import Item, Spu, split_numbers, spu
+from moon_zoo.shop.drawing.photos import photo, role
+from moon_zoo.shop.searches import FORMS, search
+from moon_zoo.shop.vocabulary import LEAVES
+from moon_zoo.shop.words import TITLE_SHARES, title, title_facts
+
+DEFAULT_PRODUCTS = 3000
+DEFAULT_SPLITS: dict[str, float] = {"train": 0.8, "val": 0.1, "test": 0.1}
+SEARCHES_PER_ITEM = 2
+LICENCE = "CC0-1.0"
+SOURCE = "moon_zoo's simulated shop: drawn by a seed, no real product, brand or person"
+
+_SPUS_PER_TASK = 8
+_SMALL = 60  # below this many SPUs, starting processes takes longer than rendering
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that decides what the shop's shards hold.
+
+    Args:
+        kind: Kind of the samples, a key of `RENDERERS`.
+        num_products: Number of SPUs; each has 1 to 3 items, 1.7 on average.
+        photos_per_product: Photos of each item: one for the catalogue, the others by customers.
+        photo_px: Side of the photos in pixels.
+        seed: The shop's seed.
+        splits: Names of the splits and their fractions.
+    """
+
+    kind: str
+    num_products: int
+    photos_per_product: int
+    photo_px: int
+    seed: int
+    splits: tuple[tuple[str, float], ...]
+
+    def check(self) -> None:
+        """Refuse what cannot be drawn.
+
+        Raises:
+            UsageError: An argument is out of its range.
+        """
+        if self.kind not in RENDERERS:
+            raise UsageError(
+                f"the shop has no samples of kind {self.kind!r}",
+                suggestions=did_you_mean(self.kind, RENDERERS),
+                change=f"kind, to one of {', '.join(RENDERERS)}",
+            )
+        for name, value, low, high in (
+            ("num_products", self.num_products, 1, 10_000_000),
+            ("photos_per_product", self.photos_per_product, 1, 100),
+            ("photo_px", self.photo_px, 32, 1024),
+            ("seed", self.seed, 0, 2**63 - 1),
+        ):
+            if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+                raise UsageError(f"{name} is {value!r}", change=f"{name}, to a whole number from {low:,} to {high:,}")
+        if not self.splits or any(not fraction > 0 for _, fraction in self.splits):
+            raise UsageError(f"splits are {dict(self.splits)}", change="splits, to names with fractions above 0")
+        empty = [name for name, numbers in self.numbers().items() if not numbers]
+        if empty:
+            raise UsageError(
+                f"{self.num_products} products leave none for the split {empty[0]!r}", change="num_products or splits"
+            )
+
+    def numbers(self) -> dict[str, list[int]]:
+        """SPU numbers of each split."""
+        return split_numbers(self.seed, self.num_products, dict(self.splits))
+
+
+def product_sample(product: Spu, item: Item, num_photos: int, photo_px: int) -> Product:
+    """An item with its first ``num_photos`` photos."""
+    taken = [photo(product, item, number, photo_px) for number in range(num_photos)]
+    return Product(
+        item_id=product.item_id(item),
+        title=title(product, item),
+        photos=[one.jpeg() for one in taken],
+        spu_id=product.spu_id,
+        category=product.leaf.path,
+        attributes=product.attributes(item),
+        photo_roles=[role(number) for number in range(num_photos)],
+        core_boxes=[one.box for one in taken],
+    )
+
+
+def _products(plan: Plan, split: str, number: int) -> Iterator[tuple[str, Sample]]:
+    product = spu(plan.seed, number)
+    for item in product.items:
+        yield product.item_id(item), product_sample(product, item, plan.photos_per_product, plan.photo_px)
+
+
+def _searches(plan: Plan, split: str, number: int) -> Iterator[tuple[str, Sample]]:
+    product = spu(plan.seed, number)
+    peers = _peers(plan, split)[product.leaf.name]
+    for item in product.items:
+        sample = product_sample(product, item, plan.photos_per_product, plan.photo_px)
+        for place in range(SEARCHES_PER_ITEM):
+            wanted = search(product, item, place, peers)
+            asked = None
+            if wanted.shown is not None:
+                asked = photo(product, wanted.shown, wanted.photo_number, plan.photo_px)
+            yield (
+                f"{product.item_id(item)}-q{place}",
+                Search(
+                    item=sample,
+                    query_text=wanted.text,
+                    query_photo=None if asked is None else asked.jpeg(),
+                    query_box=None if asked is None else asked.box,
+                    behaviour=wanted.behaviour,
+                    hard_negatives=[product_sample(*pair, 1, plan.photo_px) for pair in wanted.passed_over],
+                ),
+            )
+
+
+RENDERERS: dict[str, Callable[[Plan, str, int], Iterator[tuple[str, Sample]]]] = {
+    "product": _products,
+    "search": _searches,
+}
+"""Kind to ``(plan, split, SPU number) -> (key, sample)``; must be pure, and must import no torch."""
+
+
+@lru_cache(maxsize=8)
+def _peers(plan: Plan, split: str) -> dict[str, list[int]]:
+    """SPU numbers of a split by leaf category."""
+    leaves: dict[str, list[int]] = {leaf.name: [] for leaf in LEAVES}
+    for number in plan.numbers()[split]:
+        leaves[spu(plan.seed, number).leaf.name].append(number)
+    return leaves
+
+
+def samples(plan: Plan, workers: int | None = None, progress: bool = False) -> Iterator[tuple[str, str, Sample]]:
+    """Every sample of the shop as ``(split, key, sample)``, split by split, in the order of SPU numbers.
+
+    Args:
+        plan: What to draw.
+        workers: Processes; None takes one per core, 1 draws in this process.
+        progress: Whether to show a bar on a terminal.
+
+    Raises:
+        UsageError: The plan cannot be drawn.
+    """
+    plan.check()
+    tasks = [
+        (split, numbers[start : start + _SPUS_PER_TASK])
+        for split, numbers in plan.numbers().items()
+        for start in range(0, len(numbers), _SPUS_PER_TASK)
+    ]
+    if workers is None:
+        workers = 1 if plan.num_products < _SMALL else len(os.sched_getaffinity(0))
+    rendered = _in_pool(plan, tasks, workers) if workers > 1 else (_render(plan, *task) for task in tasks)
+    with _bar(progress) as bar:
+        watch = bar.add_task(f"drawing the shop ({plan.photo_px} px)", total=plan.num_products)
+        for (_, numbers), batch in zip(tasks, rendered):
+            yield from batch
+            bar.advance(watch, len(numbers))
+
+
+def _render(plan: Plan, split: str, numbers: list[int]) -> list[tuple[str, str, Sample]]:
+    draw = RENDERERS[plan.kind]
+    return [(split, key, sample) for number in numbers for key, sample in draw(plan, split, number)]
+
+
+def _in_pool(plan: Plan, tasks: list[tuple[str, list[int]]], workers: int) -> Iterator[list[tuple[str, str, Sample]]]:
+    """Render in processes, in order, never more than a few tasks ahead of the writer.
+
+    Processes are spawned, not forked: the parent may hold threads and locks (torch, a progress bar).
+    """
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(min(workers, len(tasks)), mp_context=context, initializer=_leave_interrupts)
+    ahead: deque[Future[list[tuple[str, str, Sample]]]] = deque()
+    waiting = iter(tasks)
+    try:
+        with _without_main():
+            for task in (next(waiting, None) for _ in range(3 * workers)):
+                if task is not None:
+                    ahead.append(pool.submit(_render, plan, *task))
+        while ahead:
+            yield ahead.popleft().result()
+            task = next(waiting, None)
+            if task is not None:
+                ahead.append(pool.submit(_render, plan, *task))
+    except BrokenProcessPool as error:
+        raise UsageError(
+            "a process that draws the shop was ended from outside, most likely for lack of memory; nothing was written",
+            change="workers, to a smaller number",
+        ) from error
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _leave_interrupts() -> None:
+    """Ctrl-C is the parent's business; without this every worker prints a traceback."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@contextlib.contextmanager
+def _without_main() -> Iterator[None]:
+    """Start processes that do not run the user's script again.
+
+    A spawned process imports the parent's main module, and a script without ``if __name__ == "__main__"`` would start the
+    shop in each of them. Workers need nothing of it, so they are not told where it is.
+    """
+    main = sys.modules["__main__"]
+    hidden = {name: vars(main).pop(name) for name in ("__file__", "__spec__") if name in vars(main)}
+    main.__spec__ = None
+    try:
+        yield
+    finally:
+        vars(main).update(hidden)
+
+
+def _bar(progress: bool) -> Progress:
+    """A progress bar on stderr; nothing at all in a pipe."""
+    console = Console(stderr=True)
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("products"),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not (progress and console.is_terminal),
+    )
+
+
+def write_shop(
+    folder: str | os.PathLike[str],
+    *,
+    kind: str = "product",
+    num_products: int = DEFAULT_PRODUCTS,
+    photos_per_product: int = 3,
+    photo_px: int = 128,
+    seed: int = 0,
+    splits: dict[str, float] | None = None,
+    workers: int | None = None,
+    progress: bool = True,
+    overwrite: bool = False,
+) -> dict[str, Manifest]:
+    """Draw the shop and write it as shards, one set per split.
+
+    The same arguments give the same bytes, whatever ``workers`` is.
+
+    Args:
+        folder: Where to; ``folder/train`` and so on. It appears as a whole or not at all.
+        kind: ``product`` (items) or ``search`` (queries with the item chosen).
+        num_products: Number of products (SPUs); each comes in 1 to 3 colours that are items of their own, 1.7 on average.
+        photos_per_product: Photos per item: the first for the catalogue, the others by customers.
+        photo_px: Side of the photos in pixels, 32 to 1024.
+        seed: The shop's seed.
+        splits: Fraction of products per split; 0.8 train, 0.1 val, 0.1 test when None. A product stands in one split only.
+        workers: Processes that draw; the machine's cores when None.
+        progress: Whether to show a progress bar, on a terminal only.
+        overwrite: Replace shards that are at ``folder``.
+
+    Returns:
+        The manifest of each split. ``manifest.extra["shop"]`` holds the shop's truth: arguments, version, counts, the
+        share of titles that say each fact.
+
+    Raises:
+        UsageError: An argument is out of its range.
+        DataError: The folder is taken or cannot be written.
+    """
+    fractions = tuple((splits or DEFAULT_SPLITS).items())
+    plan = Plan(kind, num_products, photos_per_product, photo_px, seed, fractions)
+    plan.check()
+    truth = Truth(plan)
+    return write_splits(
+        Path(folder),
+        truth.watch(samples(plan, workers, progress)),
+        kind=kind,
+        overwrite=overwrite,
+        extra={"shop": truth.record},
+        source=SOURCE,
+        licence=LICENCE,
+        command=command(plan),
+    )
+
+
+def command(plan: Plan) -> str:
+    """The command that writes this shop again."""
+    return (
+        f"moon-zoo pack shop --kind {plan.kind} --num-products {plan.num_products} "
+        f"--photos-per-product {plan.photos_per_product} --photo-px {plan.photo_px} --seed {plan.seed}"
+    )
+
+
+class Truth:
+    """What is known of a shop that is being written; complete once all samples went through `watch`.
+
+    Attributes:
+        record: Free JSON for the manifests. The writer keeps a reference and stores it when it closes.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self.record: dict[str, Any] = {
+            "version": VERSION,
+            "arguments": {**asdict(plan), "splits": dict(plan.splits)},
+            "categories": [list(leaf.path) for leaf in LEAVES],
+            "splits": {
+                split: {"spus": len(numbers), "items": 0, "samples": 0, "photos": 0}
+                for split, numbers in plan.numbers().items()
+            },
+        }
+        if plan.kind == "search":
+            for counts in self.record["splits"].values():
+                counts["queries"] = dict.fromkeys(FORMS, 0)
+        self._said = dict.fromkeys(TITLE_SHARES, 0)
+        self._items = 0
+
+    def watch(self, stream: Iterator[tuple[str, str, Sample]]) -> Iterator[tuple[str, str, Sample]]:
+        """Count what goes by."""
+        seen: set[str] = set()
+        for split, key, sample in stream:
+            counts = self.record["splits"][split]
+            counts["samples"] += 1
+            if isinstance(sample, Search):
+                photos = sample.query_photo is not None
+                form = "combined" if photos and sample.query_text is not None else "photo" if photos else "text"
+                counts["queries"][form] += 1
+                counts["photos"] += photos
+                item = sample.item
+            else:
+                assert isinstance(sample, Product)
+                item = sample
+            if item.item_id not in seen:
+                seen = {item.item_id}  # searches of an item follow one another
+                counts["items"] += 1
+                counts["photos"] += len(item.photos)
+                self._note(item)
+            yield split, key, sample
+        self.record["titles_that_say"] = {fact: round(said / self._items, 4) for fact, said in self._said.items()}
+
+    def _note(self, item: Product) -> None:
+        self._items += 1
+        _, number, variant = item.item_id.split("-")
+        product = spu(self._plan.seed, int(number))
+        for fact in title_facts(product, product.items[int(variant)]):
+            self._said[fact] += 1
