@@ -6,7 +6,7 @@ stands for. A new kind is one dataclass with `to_members` and `from_members`, an
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, Self
 
@@ -187,18 +187,26 @@ class Search:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One row of the table of kinds."""
+    """One row of the table of kinds.
+
+    Args:
+        name: The kind.
+        sample: Its dataclass.
+        summary: One line for people.
+        mark: The member that only samples of this kind have.
+    """
 
     name: str
     sample: type[Any]
     summary: str
+    mark: str
 
 
 KINDS: dict[str, Kind] = {
     kind.name: kind
     for kind in (
-        Kind("product", Product, "a product: photos, title, category, attributes"),
-        Kind("search", Search, "a query (text, photo or both) and the item chosen for it"),
+        Kind("product", Product, "a product: photos, title, category, attributes", "product.json"),
+        Kind("search", Search, "a query (text, photo or both) and the item chosen for it", "query.json"),
     )
 }
 
@@ -212,6 +220,24 @@ def kind_of(name: str) -> Kind:
     if name not in KINDS:
         raise DataError(f"unknown kind of sample {name!r}", suggestions=did_you_mean(name, KINDS))
     return KINDS[name]
+
+
+def detect_kind(fields: Iterable[str]) -> str:
+    """The kind of a sample whose set has no manifest, from the names of its members.
+
+    Raises:
+        DataError: They are of no known kind.
+    """
+    names = set(fields)
+    for kind in KINDS.values():
+        if kind.mark in names:
+            return kind.name
+    marks = ", ".join(f"{kind.mark} ({kind.name})" for kind in KINDS.values())
+    raise DataError(
+        f"the members {', '.join(sorted(names)) or 'of an empty sample'} are of no known kind of sample; one of "
+        f"these must be there: {marks}",
+        change="moon-zoo pack, to write the set in a known kind",
+    )
 
 
 IMAGE_SIGNATURES = {b"\xff\xd8\xff": "jpg", b"\x89PNG\r\n\x1a\n": "png"}

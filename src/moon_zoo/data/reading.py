@@ -82,6 +82,14 @@ class IndexedShards:
         shard, row = self._find(position)
         return shard.entry.name, shard.index.key(row)
 
+    def open_shard(self, entry: ShardEntry) -> ShardIndex:
+        """Open one of the shards, which checks its size and index, and return the index.
+
+        Raises:
+            DataError: It is missing, or not what the manifest says.
+        """
+        return self._shard(self.manifest.shards.index(entry)).index
+
     def close(self) -> None:
         """Close all handles; they open again when needed."""
         while self._open:
@@ -100,6 +108,9 @@ class IndexedShards:
             raise IndexError(f"position {position} of {len(self)} samples")
         number = int(np.searchsorted(self._ends, position, side="right"))
         first = int(self._ends[number]) - self.manifest.shards[number].samples
+        return self._shard(number), position - first
+
+    def _shard(self, number: int) -> _OpenShard:
         shard = self._open.get(number)
         if shard is None:
             shard = self._open[number] = self._open_shard(number)
@@ -107,7 +118,7 @@ class IndexedShards:
                 self._open.popitem(last=False)[1].close()
         else:
             self._open.move_to_end(number)
-        return shard, position - first
+        return shard
 
     def _open_shard(self, number: int) -> _OpenShard:
         entry = self.manifest.shards[number]

@@ -171,7 +171,7 @@ class ShardWriter:
 
     def _note(self, key: str, field: str) -> None:
         """Record a member's name among the fields, once per pattern."""
-        pattern = re.sub(r"\d+", "*", field)
+        pattern = field_pattern(field)
         if pattern not in self._fields:
             why = refusal(field)
             if why is not None or not _FIELD.fullmatch(field):
@@ -264,6 +264,11 @@ class _HashingFile:
 
     def close(self) -> None:
         self._file.close()
+
+
+def field_pattern(field: str) -> str:
+    """A member's name with its numbers as ``*``: ``photo_*.jpg`` of ``photo_12.jpg``."""
+    return re.sub(r"\d+", "*", field)
 
 
 def write_file(path: Path, data: bytes) -> None:

@@ -1,0 +1,110 @@
+"""Fixtures shared by all tests: tiny sets of shards, written by the real writer from photos drawn on the spot."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+os.environ.setdefault(
+    "OMP_NUM_THREADS", "1"
+)  # several processes share few cores; spinning threads would slow all of them
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+from moon_zoo.data.kinds import Product, Search
+from moon_zoo.data.writing import ShardWriter
+
+COLOURS = {"red": (200, 40, 40), "green": (40, 160, 60), "blue": (50, 70, 200)}
+THINGS = ("mug", "shirt", "lamp")
+NUM_PRODUCTS = 37
+NUM_SEARCHES = 23
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nothing is read from or left in the cache of whoever runs the tests."""
+    before = os.environ.get("MOON_ZOO_CACHE")
+    os.environ["MOON_ZOO_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    yield
+    if before is None:
+        del os.environ["MOON_ZOO_CACHE"]
+    else:
+        os.environ["MOON_ZOO_CACHE"] = before
+
+
+def draw_photo(number: int = 0, width: int = 48, height: int = 40, fmt: str = "JPEG") -> bytes:
+    """An encoded photo: a block of one of the `COLOURS` on a bright ground, a little different for every number."""
+    from PIL import Image
+
+    pixels = np.random.default_rng(number).integers(225, 255, (height, width, 3), dtype=np.uint8)
+    colour = list(COLOURS.values())[number % len(COLOURS)]
+    left, top = width // 4 + number % 3, height // 4 + number % 5
+    pixels[top : top + height // 2, left : left + width // 2] = colour
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, fmt, quality=92)
+    return stream.getvalue()
+
+
+def make_product(number: int, photos: int = 2) -> Product:
+    """Product ``number``; two products share an SPU."""
+    colour, thing = list(COLOURS)[number % 3], THINGS[number % len(THINGS) - number // 9 % 2]
+    return Product(
+        item_id=f"item-{number:03d}",
+        spu_id=f"spu-{number // 2:03d}",
+        title=f"{colour} {thing} number {number}",
+        photos=[draw_photo(number + 100 * view) for view in range(photos)],
+        category=("home", thing),
+        attributes={"colour": colour, "size": "small" if number % 2 else "large"},
+        core_boxes=[(0.25, 0.25, 0.75, 0.75)] + [None] * (photos - 1) if photos else [],
+    )
+
+
+def make_search(number: int) -> Search:
+    """Search ``number``: by text, by photo or by both, for item ``number``."""
+    return Search(
+        item=make_product(number, photos=1),
+        query_text=None if number % 3 == 1 else f"some {list(COLOURS)[number % 3]} thing",
+        query_photo=None if number % 3 == 0 else draw_photo(number + 50),
+        behaviour=("click", "cart", "purchase")[number % 3],
+        hard_negatives=[make_product(number + 1, photos=1)] if number % 2 else [],
+    )
+
+
+def write_products(folder: Path, count: int = NUM_PRODUCTS, max_samples: int = 5, photos: int = 2) -> Path:
+    """A set of products 0 to count - 1 at ``folder``."""
+    with ShardWriter(folder, kind="product", source="drawn", licence="CC0-1.0", max_samples=max_samples) as writer:
+        for number in range(count):
+            writer.write(f"p{number:03d}", make_product(number, photos))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def photo() -> Callable[..., bytes]:
+    """`draw_photo`."""
+    return draw_photo
+
+
+@pytest.fixture(scope="session")
+def product_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """37 products in 8 shards, two photos each. Read only."""
+    return write_products(tmp_path_factory.mktemp("shards") / "products")
+
+
+@pytest.fixture(scope="session")
+def item_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """11 products in 2 shards, one photo each: a gallery. Read only."""
+    return write_products(tmp_path_factory.mktemp("shards") / "items", 11, max_samples=8, photos=1)
+
+
+@pytest.fixture(scope="session")
+def search_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """23 searches in 3 shards. Read only."""
+    folder = tmp_path_factory.mktemp("shards") / "searches"
+    with ShardWriter(folder, kind="search", source="drawn", licence="CC0-1.0", max_samples=10) as writer:
+        for number in range(NUM_SEARCHES):
+            writer.write(f"s{number:03d}", make_search(number))
+    return folder
