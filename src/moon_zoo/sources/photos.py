@@ -26,6 +26,7 @@ from moon_zoo.sources.tree import FileTree, OutsideRootError
 In = TypeVar("In")
 Out = TypeVar("Out")
 
+FORMATS = ("JPEG", "PNG", "WEBP")
 ON_ERROR = ("raise", "skip")
 
 
@@ -72,7 +73,7 @@ class PhotoReader:
         if not (self.check or self.max_side):
             return content
         try:
-            with warnings.catch_warnings(), Image.open(io.BytesIO(content)) as image:
+            with warnings.catch_warnings(), Image.open(io.BytesIO(content), formats=FORMATS) as image:
                 warnings.simplefilter("ignore")  # odd EXIF blocks; the pixels are what counts
                 if self.max_side and max(image.size) > self.max_side:
                     return shrink(image, self.max_side, self.quality)
@@ -129,9 +130,8 @@ def find_photos(
     """Those of ``wanted`` that are there.
 
     Raises:
-        DataError: Photos are missing and ``on_error`` is ``"raise"``, or paths lead outside the root, whatever
-            ``on_error``
-            says. All are counted, the first few are named.
+        DataError: Photos are missing and ``on_error`` is ``"raise"``; or paths lead outside the root, under ``skip``
+            too. All are counted, the first few are named.
     """
     found: set[str] = set()
     missing: list[str] = []
@@ -143,7 +143,7 @@ def find_photos(
             refused.append(name)
     if refused:
         raise DataError(
-            f"{counted(refused, 'photo path')} would leave the photo root and are refused: {first_few(refused)}",
+            f"{counted(refused, 'photo path')} outside the photo root, which are never read: {first_few(refused)}",
             where=where,
             change=f"the paths; they are relative to {tree.root} ({option})",
         )

@@ -197,7 +197,7 @@ class JsonLinesTable(Table):
         except json.JSONDecodeError as error:
             raise DataError(f"no JSON: {error.msg}, column {error.colno}", where=self.where(number)) from error
         if not isinstance(record, dict):
-            raise DataError(f"a line holds a JSON {type(record).__name__}, not an object", where=self.where(number))
+            raise DataError("a line holds JSON, but no object", where=self.where(number))
         return record
 
 
