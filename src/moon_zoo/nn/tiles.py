@@ -26,7 +26,7 @@ TILE_SIDE = {"cpu": 1024, "cuda": 8192}
 """Rows and columns of a tile by device type: 4 MB suits a CPU's cache, 256 MB keeps an accelerator's cores busy."""
 
 SAFE_EXPONENT = 64.0
-"""``exp`` of +-64, and sums of a billion of them, are ordinary float32 numbers: below it no maximum need be subtracted."""
+"""``exp`` of +-64 and sums of a billion of them are ordinary float32 numbers: no maximum need be subtracted."""
 
 
 @dataclass(frozen=True)
@@ -156,13 +156,14 @@ class _LogSumExp(torch.autograd.Function):
             if ctx.bounded:
                 tile.exp_()
                 weight = _sum(
-                    along_rows and along_rows.factor[by_row], along_columns and along_columns.factor[by_column]
+                    None if along_rows is None else along_rows.factor[by_row],
+                    None if along_columns is None else along_columns.factor[by_column],
                 )
                 share = None if weight is None else tile.mul_(weight)
             else:
                 share = _sum(
-                    along_rows and along_rows.share(tile, by_row),
-                    along_columns and along_columns.share(tile, by_column),
+                    None if along_rows is None else along_rows.share(tile, by_row),
+                    None if along_columns is None else along_columns.share(tile, by_column),
                 )
             if share is not None:
                 gradients.add(share, row_slice, column_slice)
@@ -270,7 +271,7 @@ class _Matrix:
         return float(self.scale.abs() * lengths.sqrt())
 
     def tiles(self) -> Iterator[tuple[Tensor, slice, slice]]:
-        """Every tile with its slices of rows and columns. The next one overwrites it, and it may be changed in place."""
+        """Every tile with its slices of rows and columns; it may be changed in place, and the next overwrites it."""
         side = self.side
         buffer = self.rows.new_empty(min(side, len(self.rows)) * min(side, len(self.columns)))
         for row_slice in _slices(len(self.rows), side):

@@ -1,0 +1,233 @@
+"""What every logged figure means: its unit, its range, and whether higher or lower is better.
+
+Keys have the form ``{split}/{name}``, such as ``val/photo_to_product/recall@10``. Tables, reports, the choice of the
+best checkpoint and the documentation read this one list. A model with figures of its own adds them with `register`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+Direction = Literal["higher", "lower", "neither"]
+
+SPLITS = ("train", "val", "test")
+
+TASKS = {
+    "photo_to_product": "photos ask, products (photos and title together) answer",
+    "text_to_product": "words ask, products answer",
+    "product_to_product": "products ask, other products answer; a product does not find itself",
+    "photo_to_text": "photos ask, titles answer",
+    "photo_to_photo": "photos ask, catalogue photos answer",
+}
+"""Retrieval tasks: name to what asks and what answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class MetricInfo:
+    """One kind of figure.
+
+    Args:
+        pattern: Its key without the split, with ``{placeholders}``.
+        unit: What a value counts: ``fraction`` (of 1), ``rank``, ``nats``, ``steps`` ...
+        direction: Which way is better; ``neither`` for what is only watched.
+        meaning: One sentence, with what is skipped and how ties count where that matters.
+        low: Least possible value, None if there is none.
+        high: Greatest possible value, None if there is none.
+    """
+
+    pattern: str
+    unit: str
+    direction: Direction
+    meaning: str
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def mode(self) -> str:
+        """As checkpoint callbacks name it: ``max`` or ``min``."""
+        return "max" if self.direction == "higher" else "min"
+
+
+_PLACEHOLDERS = {"task": "|".join(TASKS), "k": r"\d+", "attribute": r"[^/]+", "name": r"[^/]+", "side": r"[^/]+"}
+
+
+def _info(
+    pattern: str,
+    unit: str,
+    direction: Direction,
+    meaning: str,
+    low: float | None = 0.0,
+    high: float | None = None,
+) -> MetricInfo:
+    return MetricInfo(pattern, unit, direction, meaning, low, high)
+
+
+_KNOWN: list[MetricInfo] = [
+    _info(
+        "{task}/recall@{k}",
+        "fraction",
+        "higher",
+        "Share of queries with a product of the right SPU among the first k results. Queries without any right document "
+        "are skipped. Documents of equal score count as if in random order, at the expected rank of the first right one.",
+        high=1.0,
+    ),
+    _info(
+        "{task}/recall@{k}_chance",
+        "fraction",
+        "neither",
+        "recall@k of results in random order, exactly, for the same queries and documents.",
+        high=1.0,
+    ),
+    _info("{task}/mrr", "fraction", "higher", "Mean over queries of 1 / rank of the first right document.", high=1.0),
+    _info("{task}/mrr_chance", "fraction", "neither", "mrr of results in random order, exactly.", high=1.0),
+    _info(
+        "{task}/median_rank",
+        "rank",
+        "lower",
+        "Median over queries of the rank of the first right document; 1 is best.",
+        low=1.0,
+    ),
+    _info(
+        "{task}/median_rank_chance",
+        "rank",
+        "neither",
+        "Median over queries of the expected rank of the first right document in random order.",
+        low=1.0,
+    ),
+    _info("{task}/num_queries", "queries", "neither", "Queries that have a right document; the figures are of these."),
+    _info("{task}/num_skipped", "queries", "neither", "Queries without any right document, left out of all figures."),
+    _info("{task}/num_documents", "documents", "neither", "Documents that every query is ranked against."),
+    _info(
+        "zero_shot/category_accuracy",
+        "fraction",
+        "higher",
+        "Share of products whose nearest leaf category name, as a text embedding, is the right one.",
+        high=1.0,
+    ),
+    _info(
+        "zero_shot/category_accuracy_chance",
+        "fraction",
+        "neither",
+        "The same for a guess with equal odds: 1 / number of categories.",
+        high=1.0,
+    ),
+    _info(
+        "zero_shot/attribute_accuracy/{attribute}",
+        "fraction",
+        "higher",
+        "Share of products with this attribute whose nearest value, as a text embedding, is the right one.",
+        high=1.0,
+    ),
+    _info(
+        "zero_shot/attribute_accuracy/{attribute}_chance",
+        "fraction",
+        "neither",
+        "The same for a guess with equal odds: 1 / number of values.",
+        high=1.0,
+    ),
+    _info(
+        "loss",
+        "nats",
+        "lower",
+        "What is minimised. In validation it is a mean over batches and depends on their size: compare only equal ones.",
+        low=None,
+    ),
+    _info("loss/{name}", "nats", "lower", "One term of the loss.", low=None),
+    _info("temperature", "cosine", "neither", "Temperature of the contrastive loss: cosines are divided by it."),
+    _info(
+        "logit_bias",
+        "nats",
+        "neither",
+        "Bias of the sigmoid loss, added to every logit.",
+        low=None,
+    ),
+    _info(
+        "mean_cosine/{side}",
+        "cosine",
+        "neither",
+        "Mean cosine between different rows of a batch. A climb towards 1 is collapse.",
+        low=-1.0,
+        high=1.0,
+    ),
+    _info("queue_staleness", "steps", "neither", "Mean age of the negatives that come from past steps."),
+    _info("queue_size", "documents", "neither", "Negatives from past steps that are in use."),
+    _info("learning_rate", "1/step", "neither", "Learning rate of the first parameter group."),
+    _info("gradient_norm", "nats", "neither", "Length of the gradient before clipping."),
+    _info("samples_per_second", "samples/s", "higher", "Training samples per second of wall time, all ranks together."),
+]
+
+
+def register(*infos: MetricInfo) -> None:
+    """Add figures of a model's own; one pattern may be registered once."""
+    for info in infos:
+        if any(known.pattern == info.pattern and known != info for known in _KNOWN):
+            raise ValueError(f"the metric {info.pattern} is already registered with another meaning")
+        if info not in _KNOWN:
+            _KNOWN.append(info)
+
+
+def known_metrics() -> tuple[MetricInfo, ...]:
+    """All registered figures, in the order of tables."""
+    return tuple(_KNOWN)
+
+
+def describe(key: str) -> MetricInfo | None:
+    """What a logged key means; None for an unknown one.
+
+    Args:
+        key: With its split (``val/photo_to_product/mrr``) or without it. Lightning's ``_step`` and ``_epoch`` endings
+            are passed over.
+    """
+    head, _, rest = key.partition("/")
+    name = rest if head in SPLITS and rest else key
+    for candidate in (name, re.sub(r"_(step|epoch)$", "", name)):
+        # Longest pattern first: "..._chance" must not be taken for an attribute whose name ends so.
+        for info in sorted(_KNOWN, key=lambda info: -len(info.pattern)):
+            if _expression(info.pattern).fullmatch(candidate):
+                return info
+    return None
+
+
+def direction(key: str) -> Direction:
+    """Which way is better for a key; ``lower`` for unknown losses, else ``higher``."""
+    info = describe(key)
+    if info is not None:
+        return info.direction
+    return "lower" if "loss" in key else "higher"
+
+
+def sort_keys(keys: Iterable[str]) -> list[str]:
+    """Keys in the order of the catalogue, tasks together, unknown ones last."""
+    tasks, places = list(TASKS), {info.pattern: place for place, info in enumerate(_KNOWN)}
+
+    def place(key: str) -> tuple[int, int, int, int, str]:
+        info = describe(key)
+        parts = key.split("/")
+        task = next((tasks.index(part) for part in parts if part in TASKS), len(tasks))
+        number = re.search(r"@(\d+)", key)
+        known = places[info.pattern] if info is not None else len(places)
+        split = SPLITS.index(parts[0]) if parts[0] in SPLITS else len(SPLITS)
+        return split, task, known, int(number.group(1)) if number else 0, key
+
+    return sorted(keys, key=place)
+
+
+def markdown_table() -> str:
+    """The catalogue as a Markdown table, for the documentation."""
+    lines = ["| key | unit | better | meaning |", "|---|---|---|---|"]
+    arrows = {"higher": "higher", "lower": "lower", "neither": ""}
+    lines += [f"| `{info.pattern}` | {info.unit} | {arrows[info.direction]} | {info.meaning} |" for info in _KNOWN]
+    return "\n".join(lines)
+
+
+def _expression(pattern: str) -> re.Pattern[str]:
+    parts = re.split(r"\{(\w+)\}", pattern)
+    return re.compile(
+        "".join(
+            f"(?:{_PLACEHOLDERS.get(part, '[^/]+')})" if number % 2 else re.escape(part)
+            for number, part in enumerate(parts)
+        )
+    )
