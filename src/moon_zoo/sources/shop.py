@@ -22,7 +22,7 @@ class ShopSource(Source):
     """
 
     summary: ClassVar[str] = "the simulated shop, drawn by a seed"
-    example: ClassVar[str] = "moon-zoo pack shop --num-products 200 --out shards/shop"
+    example: ClassVar[str] = "moon-zoo pack shop --num-products 200 --to shards/shop"
 
     licence = writing.LICENCE
     description = writing.SOURCE
@@ -42,9 +42,9 @@ class ShopSource(Source):
             kind, num_products, photos_per_product, photo_px, seed, tuple(writing.DEFAULT_SPLITS.items())
         )
         self.plan.check()
-        self.kind = kind  # type: ignore[misc]  # a class variable of the contract that is an option here
+        self.kind = kind
         self.workers = workers
 
     def read(self) -> Iterator[Packed]:
         """Draw every sample, split by split."""
-        return writing.samples(self.plan, self.workers)  # type: ignore[return-value]
+        return writing.samples(self.plan, self.workers)
