@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -25,7 +26,7 @@ EXAMPLES = """\
   moon-zoo inspect shards/grocery/train --sample 12      the sample at position 12
   moon-zoo inspect shards/grocery/train --sample key=Banana_003
   moon-zoo inspect shards/grocery --sheet sheet.png      some samples of each split as a picture
-  moon-zoo inspect shards/grocery --verify --deep        hashes, index, and every sample decoded; exit code 2 on faults
+  moon-zoo inspect shards/grocery --verify --deep        every file, sample and photo; exit code 2 on faults
   moon-zoo inspect someones-tars --index                 make a set of WebDataset tars readable by position
 """
 
@@ -54,7 +55,9 @@ def run(args: list[str]) -> int:
     if faults and not options.json:
         raise Faults(faults)
     if faults is not None and not faults:
-        say(f"no faults: {'every sample was decoded' if options.deep else 'sizes, hashes and indexes agree'}")
+        say(
+            f"no faults: files, indexes and samples{', photos too,' if options.deep else ''} are what the manifest says"
+        )
     return 2 if faults else 0
 
 
@@ -63,8 +66,10 @@ def _parser() -> Arguments:
     parser.add_argument(
         "path", help="a set of shards (a folder, its manifest.json, a URL), or a folder of several sets"
     )
-    parser.add_argument("--verify", action="store_true", help="compare sizes, hashes and indexes with the manifest")
-    parser.add_argument("--deep", action="store_true", help="with --verify: also decode every sample and photo")
+    parser.add_argument(
+        "--verify", action="store_true", help="compare files, hashes, indexes and samples with the manifest"
+    )
+    parser.add_argument("--deep", action="store_true", help="with --verify: also decode every photo")
     parser.add_argument("--index", action="store_true", help="write indexes and a manifest beside tars that have none")
     parser.add_argument("--sample", metavar="N|KEY", help="show one sample, by position or key (key=12 for a number)")
     parser.add_argument("--sheet", metavar="PNG", type=Path, help="draw samples of each set into a picture")
@@ -87,6 +92,13 @@ def find_sets(path: str) -> dict[str, str]:
         below = sorted(child for child in folder.iterdir() if (child / MANIFEST_NAME).is_file())
         if below:
             return {child.name: str(child) for child in sorted(below, key=_split_order)}
+        deeper = sorted(folder.glob(f"*/*/{MANIFEST_NAME}"))
+        if deeper:
+            raise DataError(
+                f"{path} holds no shards, but folders below it do",
+                where=path,
+                change=f"the path, for example to {deeper[0].parents[1]}",
+            )
     read_manifest(path)  # raises with a message of its own where there is nothing
     name = folder.parent.name if folder.name == MANIFEST_NAME else folder.name
     return {name or path: path}
@@ -183,14 +195,22 @@ def _print_as_json(
 def _index(path: str) -> None:
     from moon_zoo.data.verify import build_index
 
-    manifest = build_index(path)
+    manifest = build_index(path, command=shlex.join(["moon-zoo", "inspect", path, "--index"]))
     say(f"indexed {manifest.samples:,} samples in {len(manifest.shards)} shards")
 
 
 def _verify(sets: Mapping[str, str], deep: bool) -> list[ZooError]:
+    from moon_zoo.cli.progress import Progress
+    from moon_zoo.data.manifest import read_manifest
     from moon_zoo.data.verify import verify
 
-    return [fault for path in sets.values() for fault in verify(path, deep=deep)]
+    total = sum(read_manifest(path).samples for path in sets.values())
+    with Progress("verifying") as progress:
+        return [
+            fault
+            for path in sets.values()
+            for fault in verify(path, deep=deep, progress=lambda count: progress.advance(total, count))
+        ]
 
 
 def _sample(sets: Mapping[str, str], wanted: str) -> dict[str, Any]:

@@ -17,6 +17,11 @@ from moon_zoo.cli.pack import MAX_SAMPLES
 from moon_zoo.errors import UsageError, did_you_mean
 from moon_zoo.registry import Entry
 
+_BAD_VALUE = re.compile(
+    r"""Parser key "(?P<option>\w+)":\s+Expected an? (<class ')?(?P<type>[^.'>]+)('>)?\. Got value: (?P<value>.*)"""
+)
+"""jsonargparse's words for a value of another type."""
+
 OWN = ("to", "overwrite", "max_samples_per_shard", "json")
 
 
@@ -66,7 +71,6 @@ def _parser(entry: Entry) -> _Parser:
     about, _, _ = inspect.cleandoc(source.__doc__ or entry.summary).partition("\n\nArgs:")
     parser = _Parser(
         prog=f"moon-zoo pack {entry.name}",
-        usage=f"moon-zoo pack {entry.name} PATH ... --to OUT [options]",
         exit_on_error=False,
         description=about,
         epilog=f"example:\n  {source.example}" if getattr(source, "example", "") else None,
@@ -77,6 +81,8 @@ def _parser(entry: Entry) -> _Parser:
     shared.add_argument("--max_samples_per_shard", type=int, default=MAX_SAMPLES, help="Samples per tar at most.")
     shared.add_argument("--json", action="store_true", help="Print the summary as JSON.")
     parser.add_class_arguments(source, as_positional=True)
+    positionals = [action.dest.upper() for action in parser._actions if not action.option_strings]
+    parser.usage = " ".join([parser.prog, *positionals, "--to OUT [options]"])
     return parser
 
 
@@ -84,10 +90,13 @@ class _Parser(jsonargparse.ArgumentParser):
     """jsonargparse with the zoo's errors and with dashes in what it shows."""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        lines = [line.strip() for line in message.splitlines() if line.strip()]
-        raise UsageError(
-            _dashed("; ".join(lines)), where=self.prog, change=f"the command; `{self.prog} --help` lists its options"
-        ) from ex
+        value = _BAD_VALUE.match(message)
+        if value is not None:
+            option = "--" + value["option"].replace("_", "-")
+            what = f"{option} takes {value['type'].strip()}, not {value['value']!r}"
+        else:
+            what = _dashed(" ".join(message.split()))
+        raise UsageError(what, where=self.prog, change=f"the command; `{self.prog} --help` lists its options") from ex
 
     def check_known(self, word: str) -> None:
         """Raise `UsageError` with a suggestion when ``word`` is an option of no kind we have."""

@@ -53,9 +53,9 @@ class Progress:
         """Time since the work began."""
         return time.monotonic() - self._began
 
-    def advance(self, total: int | None = None) -> None:
-        """One more is done, of ``total`` where that is known."""
-        self.done += 1
+    def advance(self, total: int | None = None, count: int = 1) -> None:
+        """``count`` more are done, of ``total`` where that is known."""
+        self.done += count
         now = time.monotonic()
         if self._bar is not None:
             self._bar.update(self._task, completed=self.done, total=total)
