@@ -129,6 +129,8 @@ def _join(order: str, words: dict[str, str]) -> str:
         while tokens and tokens[-1] in ("by", "in", "-"):
             tokens.pop()
         tokens = [word for word, after in zip(tokens, [*tokens[1:], ""]) if not (word == "in" and after == "-")]
+        if tokens and tokens[0] == "-":
+            tokens.pop(0)
         if tokens:
             parts.append(" ".join(tokens))
     return ", ".join(parts)

@@ -7,6 +7,7 @@ processes and written in order, so the bytes on disk do not depend on that numbe
 from __future__ import annotations
 
 import contextlib
+import logging
 import multiprocessing
 import os
 import signal
@@ -20,13 +21,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from moon_zoo.data.kinds import Product, Sample, Search
+from moon_zoo.data.kinds import Product, Search
 from moon_zoo.data.manifest import Manifest
+from moon_zoo.data.publishing import MANIFEST_NAME
 from moon_zoo.data.writing import write_splits
-from moon_zoo.errors import UsageError, did_you_mean
+from moon_zoo.errors import DataError, UsageError, did_you_mean
 from moon_zoo.shop import VERSION
 from moon_zoo.shop.catalogue import Item, Spu, split_numbers, spu
 from moon_zoo.shop.drawing.photos import photo, role
@@ -34,11 +37,16 @@ from moon_zoo.shop.searches import FORMS, search
 from moon_zoo.shop.vocabulary import LEAVES
 from moon_zoo.shop.words import TITLE_SHARES, title, title_facts
 
+log = logging.getLogger(__name__)
+
 DEFAULT_PRODUCTS = 3000
 DEFAULT_SPLITS: dict[str, float] = {"train": 0.8, "val": 0.1, "test": 0.1}
 SEARCHES_PER_ITEM = 2
 LICENCE = "CC0-1.0"
 SOURCE = "moon_zoo's simulated shop: drawn by a seed, no real product, brand or person"
+
+Packed = tuple[str, str, Product | Search]
+"""``(split, key, sample)``."""
 
 _SPUS_PER_TASK = 8
 _SMALL = 60  # below this many SPUs, starting processes takes longer than rendering
@@ -112,13 +120,13 @@ def product_sample(product: Spu, item: Item, num_photos: int, photo_px: int) -> 
     )
 
 
-def _products(plan: Plan, split: str, number: int) -> Iterator[tuple[str, Sample]]:
+def _products(plan: Plan, split: str, number: int) -> Iterator[tuple[str, Product | Search]]:
     product = spu(plan.seed, number)
     for item in product.items:
         yield product.item_id(item), product_sample(product, item, plan.photos_per_product, plan.photo_px)
 
 
-def _searches(plan: Plan, split: str, number: int) -> Iterator[tuple[str, Sample]]:
+def _searches(plan: Plan, split: str, number: int) -> Iterator[tuple[str, Product | Search]]:
     product = spu(plan.seed, number)
     peers = _peers(plan, split)[product.leaf.name]
     for item in product.items:
@@ -141,7 +149,7 @@ def _searches(plan: Plan, split: str, number: int) -> Iterator[tuple[str, Sample
             )
 
 
-RENDERERS: dict[str, Callable[[Plan, str, int], Iterator[tuple[str, Sample]]]] = {
+RENDERERS: dict[str, Callable[[Plan, str, int], Iterator[tuple[str, Product | Search]]]] = {
     "product": _products,
     "search": _searches,
 }
@@ -157,7 +165,7 @@ def _peers(plan: Plan, split: str) -> dict[str, list[int]]:
     return leaves
 
 
-def samples(plan: Plan, workers: int | None = None, progress: bool = False) -> Iterator[tuple[str, str, Sample]]:
+def samples(plan: Plan, workers: int | None = None, progress: bool = False) -> Iterator[Packed]:
     """Every sample of the shop as ``(split, key, sample)``, split by split, in the order of SPU numbers.
 
     Args:
@@ -184,19 +192,19 @@ def samples(plan: Plan, workers: int | None = None, progress: bool = False) -> I
             bar.advance(watch, len(numbers))
 
 
-def _render(plan: Plan, split: str, numbers: list[int]) -> list[tuple[str, str, Sample]]:
+def _render(plan: Plan, split: str, numbers: list[int]) -> list[Packed]:
     draw = RENDERERS[plan.kind]
     return [(split, key, sample) for number in numbers for key, sample in draw(plan, split, number)]
 
 
-def _in_pool(plan: Plan, tasks: list[tuple[str, list[int]]], workers: int) -> Iterator[list[tuple[str, str, Sample]]]:
+def _in_pool(plan: Plan, tasks: list[tuple[str, list[int]]], workers: int) -> Iterator[list[Packed]]:
     """Render in processes, in order, never more than a few tasks ahead of the writer.
 
     Processes are spawned, not forked: the parent may hold threads and locks (torch, a progress bar).
     """
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(min(workers, len(tasks)), mp_context=context, initializer=_leave_interrupts)
-    ahead: deque[Future[list[tuple[str, str, Sample]]]] = deque()
+    ahead: deque[Future[list[Packed]]] = deque()
     waiting = iter(tasks)
     try:
         with _without_main():
@@ -230,7 +238,7 @@ def _without_main() -> Iterator[None]:
     shop in each of them. Workers need nothing of it, so they are not told where it is.
     """
     main = sys.modules["__main__"]
-    hidden = {name: vars(main).pop(name) for name in ("__file__", "__spec__") if name in vars(main)}
+    hidden: dict[str, Any] = {name: vars(main).pop(name) for name in ("__file__", "__spec__") if name in vars(main)}
     main.__spec__ = None
     try:
         yield
@@ -291,12 +299,45 @@ def write_shop(
     """
     fractions = tuple((splits or DEFAULT_SPLITS).items())
     plan = Plan(kind, num_products, photos_per_product, photo_px, seed, fractions)
+    return _write(Path(folder), plan, workers, progress, overwrite)
+
+
+def write_once(folder: str | os.PathLike[str], plan: Plan) -> None:
+    """Make sure that ``folder`` holds the shop; another process that is writing it is waited for.
+
+    Raises:
+        DataError: The folder cannot be written.
+    """
+    target = Path(folder)
+
+    def there() -> bool:
+        return all((target / split / MANIFEST_NAME).is_file() for split, _ in plan.splits)
+
+    if there():
+        return
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(target.parent / f".{target.name}.lock"):
+            if not there():
+                log.info("drawing the shop of %s products into %s, once", f"{plan.num_products:,}", target)
+                _write(target, plan)
+    except OSError as error:
+        raise DataError(
+            f"cannot write the shop: {error.strerror or error}",
+            where=str(target),
+            change="the environment variable MOON_ZOO_CACHE, to a folder that can be written",
+        ) from error
+
+
+def _write(
+    folder: Path, plan: Plan, workers: int | None = None, progress: bool = True, overwrite: bool = False
+) -> dict[str, Manifest]:
     plan.check()
     truth = Truth(plan)
     return write_splits(
-        Path(folder),
+        folder,
         truth.watch(samples(plan, workers, progress)),
-        kind=kind,
+        kind=plan.kind,
         overwrite=overwrite,
         extra={"shop": truth.record},
         source=SOURCE,
@@ -337,7 +378,7 @@ class Truth:
         self._said = dict.fromkeys(TITLE_SHARES, 0)
         self._items = 0
 
-    def watch(self, stream: Iterator[tuple[str, str, Sample]]) -> Iterator[tuple[str, str, Sample]]:
+    def watch(self, stream: Iterator[Packed]) -> Iterator[Packed]:
         """Count what goes by."""
         seen: set[str] = set()
         for split, key, sample in stream:
@@ -350,7 +391,6 @@ class Truth:
                 counts["photos"] += photos
                 item = sample.item
             else:
-                assert isinstance(sample, Product)
                 item = sample
             if item.item_id not in seen:
                 seen = {item.item_id}  # searches of an item follow one another

@@ -120,7 +120,7 @@ def skirt(pen: Pen, style: str, s: Shape) -> None:
     waist, hem = lerp(0.15, 0.19, s["waist"]), lerp(0.66, 0.88, s["length"])
     flare = lerp(0.2, 0.24, s["flare"]) if style == "straight" else lerp(0.32, 0.42, s["flare"])
     band = lerp(0.05, 0.085, s["band"])
-    curve = 0.0 if style == "straight" else 0.05
+    curve = 0.05 if style != "straight" else 0.0
     bottom = [(0.5 + flare * (1 - step / 4), hem + curve * (1 - (1 - step / 4) ** 2)) for step in range(5)]
     outline = mirror([(0.5 + waist, 0.14), (0.5 + (waist + flare) * 0.53, 0.36), *bottom])
     pen.fill(outline)
@@ -129,8 +129,8 @@ def skirt(pen: Pen, style: str, s: Shape) -> None:
             level = 0.62 if fold % 2 else 1.25
             pen.seam([(0.5 + fold * waist / 4.6, 0.16), (0.5 + fold * flare / 4.6, hem + curve * 0.8)], level, 0.011)
     elif style == "flared":
-        for fold in (-0.65, -0.2, 0.3, 0.7):
-            pen.seam([(0.5 + fold * waist, 0.3), (0.5 + fold * flare, hem + 0.02)], 0.8, 0.012)
+        for at in (-0.65, -0.2, 0.3, 0.7):
+            pen.seam([(0.5 + at * waist, 0.3), (0.5 + at * flare, hem + 0.02)], 0.8, 0.012)
     else:
         pen.seam([(0.5 + flare * 0.5, hem - 0.16), (0.5 + flare * 0.55, hem)], 0.55, 0.012)
     pen.fill(box(0.5 - waist - 0.008, 0.14 - band * 0.3, 0.5 + waist + 0.008, 0.14 + band * 0.7, 0.008), "accent")

@@ -12,7 +12,7 @@ def sneaker(pen: Pen, style: str, s: Shape) -> None:
     """A thick rubber sole, laces, low or high."""
     sole, collar = lerp(0.07, 0.11, s["sole"]), 0.42 if style == "low-top" else 0.2
     base, toe = 0.76, lerp(0.52, 0.58, s["toe"])
-    tongue = lerp(0.02, 0.05, s["tongue"])
+    tongue, heel = lerp(0.02, 0.05, s["tongue"]), lerp(0.16, 0.25, s["heel"])
     pen.fill(
         smooth([(0.33, collar + 0.04), (0.4, collar - tongue - 0.03), (0.48, collar - tongue), (0.5, collar + 0.12)]),
         "accent",
@@ -27,7 +27,9 @@ def sneaker(pen: Pen, style: str, s: Shape) -> None:
     upper += [(0.53, 0.5 if style == "low-top" else 0.46), (0.72, toe), (0.9, 0.64), (0.93, base)]
     pen.fill([*smooth(upper, False), (0.93, base + 0.02), (0.1, base + 0.02)], shape="tube")
     pen.fill(smooth([(0.77, base), (0.76, 0.62), (0.84, 0.6), (0.93, 0.67), (0.94, base)], False), "trim")
-    pen.fill(smooth([(0.09, base), (0.085, 0.62), (0.12, collar + 0.06), (0.19, 0.6), (0.2, base)], False), "accent")
+    pen.fill(
+        smooth([(0.09, base), (0.085, 0.62), (0.12, collar + 0.06), (heel - 0.01, 0.6), (heel, base)], False), "accent"
+    )
     pen.fill(
         [
             *smooth(

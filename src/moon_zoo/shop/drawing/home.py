@@ -96,7 +96,7 @@ def chair(pen: Pen, style: str, s: Shape) -> None:
         )
         pen.stroke([(0.5 + side * half, seat + 0.05), (0.5 + side * (half + splay), 0.94)], 0.044, leg, "round")
     if style == "slatted":
-        for x in (-1, 1):
+        for x in (-1.0, 1.0):
             pen.stroke([(0.5 + x * half * 0.86, top + 0.02), (0.5 + x * half * 0.9, seat)], 0.044, "plain", "round")
         for row in range(3):
             y = lerp(top + 0.04, seat - 0.14, row / 2)
@@ -104,7 +104,7 @@ def chair(pen: Pen, style: str, s: Shape) -> None:
         mark = (0.5, top + 0.08, 0.048)
     elif style == "upholstered":
         pen.fill(box(0.5 - half * 0.92, top, 0.5 + half * 0.92, seat + 0.02, 0.08), shape="round")
-        for x, y in ((-0.4, 0.3), (0.4, 0.3), (0, 0.62)):
+        for x, y in ((-0.4, 0.3), (0.4, 0.3), (0.0, 0.62)):
             pen.dot(0.5 + x * half, lerp(top, seat, y), 0.015, "accent", 0.8)
         mark = (0.5, lerp(top, seat, 0.3), 0.068)
     else:

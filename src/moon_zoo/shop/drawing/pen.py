@@ -7,6 +7,7 @@ twice the wanted size and halving gives smooth edges for little time.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from PIL import Image, ImageChops, ImageDraw
 
@@ -21,6 +22,11 @@ _INK: Rgb = (34, 32, 38)
 _PAPER: Rgb = (252, 250, 244)
 _DARK = [min(255, 2 * level) for level in range(256)]
 _BRIGHT = [max(0, level - 128) * 2 for level in range(256)]
+
+
+@lru_cache(maxsize=256)
+def _dimmer(level: float) -> list[int]:
+    return [min(255, round(value * level)) for value in range(256)]
 
 
 class Pen:
@@ -146,7 +152,7 @@ class Pen:
     ) -> None:
         lit = light(shape, self.surface.finish(paint)).resize(mask.size, Image.Resampling.BILINEAR)
         if level != 1:
-            lit = lit.point([min(255, round(value * level)) for value in range(256)])
+            lit = lit.point(_dimmer(level))
         self._rgb.paste(self.surface.paint(paint).crop(frame), frame, mask)
         self._light.paste(lit, frame, mask)
         self._alpha.paste(opacity, frame, mask)

@@ -10,6 +10,7 @@ import random
 from dataclasses import dataclass
 from io import BytesIO
 
+import numpy as np
 from PIL import Image, ImageChops, ImageFilter
 
 from moon_zoo.data.kinds import Box
@@ -40,7 +41,7 @@ class Photo:
     @property
     def box(self) -> Box:
         """The product's box: the pixels that it covers by half or more, as fractions."""
-        left, top, right, bottom = self.mask.point(_HALF).getbbox()
+        left, top, right, bottom = _bounds(self.mask.point(_HALF))
         width, height = self.mask.size
         return left / width, top / height, right / width, bottom / height
 
@@ -51,7 +52,14 @@ class Photo:
         return buffer.getvalue()
 
 
+_LEVELS = np.arange(256.0)
 _HALF = [255 if level >= 128 else 0 for level in range(256)]
+
+
+def _bounds(mask: Image.Image) -> tuple[int, int, int, int]:
+    found = mask.getbbox()
+    assert found is not None, "a photo without its product"
+    return found
 
 
 def role(number: int) -> str:
@@ -137,7 +145,7 @@ def _occlude(canvas: Image.Image, mask: Image.Image, px: int, rng: random.Random
     """Let something lie over an edge of the product in every other photo."""
     if rng.random() < 0.5:
         return
-    left, top, right, bottom = mask.getbbox()
+    left, top, right, bottom = _bounds(mask)
     thing = distractor(round(px * rng.uniform(0.16, 0.3)), rng)
     side = rng.randrange(4)
     x = (left, right, rng.uniform(left, right), rng.uniform(left, right))[side]
@@ -169,10 +177,10 @@ def _developed(canvas: Image.Image, px: int, rng: random.Random) -> Image.Image:
     canvas = ImageChops.multiply(canvas, Image.merge("RGB", (lit, lit, lit)))
     exposure, contrast = rng.uniform(0.9, 1.22), rng.uniform(0.86, 1.1)
     warmth, tint = rng.gauss(0, 0.06), rng.gauss(0, 0.025)
+    curve = (_LEVELS - 128) * contrast + 128
     table: list[int] = []
     for gain in (1 + warmth, 1 + tint, 1 - warmth):
-        gain *= exposure
-        table += [min(255, max(0, round(((level - 128) * contrast + 128) * gain))) for level in range(256)]
+        table += np.clip(np.rint(curve * (gain * exposure)), 0, 255).astype(int).tolist()
     canvas = canvas.point(table)
     blur = rng.uniform(0, 1.0) * px / 128
     if blur > 0.35:

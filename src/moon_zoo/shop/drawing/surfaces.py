@@ -29,8 +29,8 @@ FINISHES: dict[str, str] = {
 
 
 def grid(px: int) -> tuple[Field, Field]:
-    """Columns and rows of a square picture as fractions, ``(1, px)`` and ``(px, 1)``."""
-    steps = np.arange(px) / px
+    """Middles of the columns and rows of a square picture as fractions, ``(1, px)`` and ``(px, 1)``."""
+    steps = (np.arange(px) + 0.5) / px
     return steps[None, :], steps[:, None]
 
 

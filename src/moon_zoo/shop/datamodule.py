@@ -1,0 +1,77 @@
+"""The simulated shop as a DataModule: written into the cache on first use, then read like any shards."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from typing import Literal
+
+from moon_zoo.data.cache import cache_root
+from moon_zoo.data.datamodule import ShardDataModule
+from moon_zoo.shop import VERSION
+from moon_zoo.shop.writing import DEFAULT_PRODUCTS, DEFAULT_SPLITS, Plan, write_once
+
+
+class ShopDataModule(ShardDataModule):
+    """The simulated shop: products that are drawn, with titles, categories and attributes, and searches for them.
+
+    Args:
+        kind: ``product`` (items) or ``search`` (queries with the item chosen).
+        num_products: Number of products (SPUs) in all splits together: 80 % train, 10 % val, 10 % test. Each comes in 1 to
+            3 colours that are items of their own, 1.7 on average.
+        photos_per_product: Photos per item: the first for the catalogue, the others by customers.
+        photo_px: Side of the photos in pixels, 32 to 1024.
+        shop_seed: Which shop; the same seed gives the same products.
+        batch_size: Samples per step on each rank.
+        eval_batch_size: The same for everything but training; None takes twice ``batch_size``.
+        num_workers: Processes that read and decode, per loader and rank; None takes a share of this machine's cores.
+        seed: Of order and augmentation.
+        window_shards: Shards that are shuffled with one another; more mixes better and touches more files at a time.
+        on_error: What happens with a sample that cannot be read: ``raise``, or ``skip``, which counts it and goes on.
+
+    Attributes:
+        folder: Where the shop's shards are, or will be: in the cache, named by the arguments and the shop's version.
+    """
+
+    def __init__(
+        self,
+        *,
+        kind: str = "product",
+        num_products: int = DEFAULT_PRODUCTS,
+        photos_per_product: int = 3,
+        photo_px: int = 128,
+        shop_seed: int = 0,
+        batch_size: int = 64,
+        eval_batch_size: int | None = None,
+        num_workers: int | None = None,
+        seed: int = 0,
+        window_shards: int = 4,
+        on_error: Literal["raise", "skip"] = "raise",
+    ) -> None:
+        self.plan = Plan(kind, num_products, photos_per_product, photo_px, shop_seed, tuple(DEFAULT_SPLITS.items()))
+        self.plan.check()
+        self.folder = cache_root() / "shop" / shop_name(self.plan)
+        super().__init__(
+            train=str(self.folder / "train"),
+            val=str(self.folder / "val"),
+            test=str(self.folder / "test"),
+            predict=str(self.folder / "test"),
+            batch_size=batch_size,
+            eval_batch_size=eval_batch_size,
+            num_workers=num_workers,
+            seed=seed,
+            window_shards=window_shards,
+            on_error=on_error,
+        )
+
+    def prepare_data(self) -> None:
+        """Write the shop if this machine's cache does not hold it; another process that is at it is waited for."""
+        write_once(self.folder, self.plan)
+
+
+def shop_name(plan: Plan) -> str:
+    """The folder's name in the cache: readable, and different for every other plan and version of the shop."""
+    canonical = json.dumps({"version": VERSION, **asdict(plan)}, sort_keys=True)
+    digest = hashlib.sha256(canonical.encode()).hexdigest()[:16]
+    return f"{plan.kind}-{plan.num_products}x{plan.photos_per_product}-{plan.photo_px}px-{digest}"
