@@ -154,6 +154,26 @@ class ShardDataModule(L.LightningDataModule):
         """Categories and attributes of a split's products (`Manifest.vocabularies`); empty where it is streamed."""
         return {} if is_streamed(self._path(split)) else self.shards(split).manifest.vocabularies
 
+    def vocabularies(self, split: str) -> dict[str, Any]:
+        """Vocabularies of what a split's queries are searched in: the gallery's, or its own; empty for streamed shards."""
+        searched = split if self.paths["gallery"] is None else "gallery"
+        path = self.paths[searched]
+        return {} if path is None or is_streamed(path) else self.shards(searched).manifest.vocabularies
+
+    def train_batches(self) -> int:
+        """Steps of a whole epoch of training on each rank, wherever a resumed one begins.
+
+        Raises:
+            DataError: Training is streamed without a length.
+        """
+        if is_streamed(self._path("train")):
+            if self.streamed_length is None:
+                raise DataError("an epoch of streamed shards has no known length", change="data.init_args.streamed_length")
+            samples = self.streamed_length
+        else:
+            samples = len(self.shards("train"))
+        return samples // (self.batch_size * self._rank_and_world()[1])
+
     # Lightning's hooks --------------------------------------------------------------------------------------------
 
     def setup(self, stage: str) -> None:

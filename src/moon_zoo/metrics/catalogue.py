@@ -11,13 +11,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-Direction = Literal["higher", "lower", "neither"]
+Direction = Literal["higher", "lower", ""]
+"""Which way is better; empty for what is only watched."""
 
 SPLITS = ("train", "val", "test")
 
 TASKS = {
     "photo_to_product": "photos ask, products (photos and title together) answer",
     "text_to_product": "words ask, products answer",
+    "combined_to_product": "photos with words ask (like this, in red), products answer",
     "product_to_product": "products ask, other products answer; a product does not find itself",
     "photo_to_text": "photos ask, titles answer",
     "photo_to_photo": "photos ask, catalogue photos answer",
@@ -32,7 +34,7 @@ class MetricInfo:
     Args:
         pattern: Its key without the split, with ``{placeholders}``.
         unit: What a value counts: ``fraction`` (of 1), ``rank``, ``nats``, ``steps`` ...
-        direction: Which way is better; ``neither`` for what is only watched.
+        direction: ``higher`` or ``lower``, whichever is better; empty for what is only watched.
         meaning: One sentence, with what is skipped and how ties count where that matters.
         low: Least possible value, None if there is none.
         high: Greatest possible value, None if there is none.
@@ -51,7 +53,10 @@ class MetricInfo:
         return "max" if self.direction == "higher" else "min"
 
 
-_PLACEHOLDERS = {"task": "|".join(TASKS), "k": r"\d+", "attribute": r"[^/]+", "name": r"[^/]+", "side": r"[^/]+"}
+OBJECTIVES = (*TASKS, "query_to_product", "item_photo_to_text")
+"""Contrastive objectives that are logged one by one."""
+
+_PLACEHOLDERS = {"task": "|".join(TASKS), "objective": "|".join(OBJECTIVES), "k": r"\d+"}
 
 
 def _info(
@@ -77,12 +82,12 @@ _KNOWN: list[MetricInfo] = [
     _info(
         "{task}/recall@{k}_chance",
         "fraction",
-        "neither",
+        "",
         "recall@k of results in random order, exactly, for the same queries and documents.",
         high=1.0,
     ),
     _info("{task}/mrr", "fraction", "higher", "Mean over queries of 1 / rank of the first right document.", high=1.0),
-    _info("{task}/mrr_chance", "fraction", "neither", "mrr of results in random order, exactly.", high=1.0),
+    _info("{task}/mrr_chance", "fraction", "", "mrr of results in random order, exactly.", high=1.0),
     _info(
         "{task}/median_rank",
         "rank",
@@ -93,13 +98,13 @@ _KNOWN: list[MetricInfo] = [
     _info(
         "{task}/median_rank_chance",
         "rank",
-        "neither",
+        "",
         "Median over queries of the expected rank of the first right document in random order.",
         low=1.0,
     ),
-    _info("{task}/num_queries", "queries", "neither", "Queries that have a right document; the figures are of these."),
-    _info("{task}/num_skipped", "queries", "neither", "Queries without any right document, left out of all figures."),
-    _info("{task}/num_documents", "documents", "neither", "Documents that every query is ranked against."),
+    _info("{task}/num_queries", "queries", "", "Queries that have a right document; the figures are of these."),
+    _info("{task}/num_skipped", "queries", "", "Queries without any right document, left out of all figures."),
+    _info("{task}/num_documents", "documents", "", "Documents that every query is ranked against."),
     _info(
         "zero_shot/category_accuracy",
         "fraction",
@@ -110,7 +115,7 @@ _KNOWN: list[MetricInfo] = [
     _info(
         "zero_shot/category_accuracy_chance",
         "fraction",
-        "neither",
+        "",
         "The same for a guess with equal odds: 1 / number of categories.",
         high=1.0,
     ),
@@ -124,7 +129,7 @@ _KNOWN: list[MetricInfo] = [
     _info(
         "zero_shot/attribute_accuracy/{attribute}_chance",
         "fraction",
-        "neither",
+        "",
         "The same for a guess with equal odds: 1 / number of values.",
         high=1.0,
     ),
@@ -136,26 +141,27 @@ _KNOWN: list[MetricInfo] = [
         low=None,
     ),
     _info("loss/{name}", "nats", "lower", "One term of the loss.", low=None),
-    _info("temperature", "cosine", "neither", "Temperature of the contrastive loss: cosines are divided by it."),
+    _info("{objective}", "nats", "lower", "One objective's contrastive loss, before its weight.", low=None),
+    _info("temperature", "cosine", "", "Temperature of the contrastive loss: cosines are divided by it."),
     _info(
         "logit_bias",
         "nats",
-        "neither",
+        "",
         "Bias of the sigmoid loss, added to every logit.",
         low=None,
     ),
     _info(
-        "mean_cosine/{side}",
+        "mean_pairwise_cosine",
         "cosine",
-        "neither",
+        "",
         "Mean cosine between different rows of a batch. A climb towards 1 is collapse.",
         low=-1.0,
         high=1.0,
     ),
-    _info("queue_staleness", "steps", "neither", "Mean age of the negatives that come from past steps."),
-    _info("queue_size", "documents", "neither", "Negatives from past steps that are in use."),
-    _info("learning_rate", "1/step", "neither", "Learning rate of the first parameter group."),
-    _info("gradient_norm", "nats", "neither", "Length of the gradient before clipping."),
+    _info("queue_staleness", "steps", "", "Mean age of the negatives that come from past steps."),
+    _info("queue_size", "documents", "", "Negatives from past steps that are in use."),
+    _info("learning_rate", "1/step", "", "Learning rate of the first parameter group."),
+    _info("gradient_norm", "nats", "", "Length of the gradient before clipping."),
     _info("samples_per_second", "samples/s", "higher", "Training samples per second of wall time, all ranks together."),
 ]
 
@@ -174,13 +180,24 @@ def known_metrics() -> tuple[MetricInfo, ...]:
     return tuple(_KNOWN)
 
 
-def describe(key: str) -> MetricInfo | None:
-    """What a logged key means; None for an unknown one.
+def describe(key: str) -> MetricInfo:
+    """What a logged key means.
 
     Args:
-        key: With its split (``val/photo_to_product/mrr``) or without it. Lightning's ``_step`` and ``_epoch`` endings
-            are passed over.
+        key: With its split (``val/photo_to_product/mrr``) or without it. Lightning's ``_step`` and ``_epoch`` endings are
+            passed over.
+
+    Returns:
+        The entry whose pattern fits. For an unknown key one without meaning: lower is better where the name says "loss".
     """
+    found = find(key)
+    if found is not None:
+        return found
+    return MetricInfo(key, "", "lower" if "loss" in key else "higher", "", None, None)
+
+
+def find(key: str) -> MetricInfo | None:
+    """As `describe`; None for an unknown key."""
     head, _, rest = key.partition("/")
     name = rest if head in SPLITS and rest else key
     for candidate in (name, re.sub(r"_(step|epoch)$", "", name)):
@@ -191,20 +208,12 @@ def describe(key: str) -> MetricInfo | None:
     return None
 
 
-def direction(key: str) -> Direction:
-    """Which way is better for a key; ``lower`` for unknown losses, else ``higher``."""
-    info = describe(key)
-    if info is not None:
-        return info.direction
-    return "lower" if "loss" in key else "higher"
-
-
 def sort_keys(keys: Iterable[str]) -> list[str]:
     """Keys in the order of the catalogue, tasks together, unknown ones last."""
     tasks, places = list(TASKS), {info.pattern: place for place, info in enumerate(_KNOWN)}
 
     def place(key: str) -> tuple[int, int, int, int, str]:
-        info = describe(key)
+        info = find(key)
         parts = key.split("/")
         task = next((tasks.index(part) for part in parts if part in TASKS), len(tasks))
         number = re.search(r"@(\d+)", key)
@@ -218,8 +227,7 @@ def sort_keys(keys: Iterable[str]) -> list[str]:
 def markdown_table() -> str:
     """The catalogue as a Markdown table, for the documentation."""
     lines = ["| key | unit | better | meaning |", "|---|---|---|---|"]
-    arrows = {"higher": "higher", "lower": "lower", "neither": ""}
-    lines += [f"| `{info.pattern}` | {info.unit} | {arrows[info.direction]} | {info.meaning} |" for info in _KNOWN]
+    lines += [f"| `{info.pattern}` | {info.unit} | {info.direction} | {info.meaning} |" for info in _KNOWN]
     return "\n".join(lines)
 
 

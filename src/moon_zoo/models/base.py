@@ -125,7 +125,9 @@ class ZooModule(L.LightningModule):
         if trainer.max_epochs is None or trainer.max_epochs < 0:
             return None
         datamodule = getattr(trainer, "datamodule", None)
-        batches = datamodule.train_batches() if datamodule is not None else trainer.num_training_batches
+        if datamodule is None:
+            return int(trainer.estimated_stepping_batches)
+        batches = datamodule.train_batches()
         limit = trainer.limit_train_batches
         batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
         return max(1, trainer.max_epochs * math.ceil(batches / trainer.accumulate_grad_batches))

@@ -14,13 +14,14 @@ import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 
+from moon_zoo.data.ids import stable_id
 from moon_zoo.data.transforms import PhotoTransform
 from moon_zoo.errors import RecipeError, did_you_mean
 from moon_zoo.models.base import GalleryRow, LRSchedule, ZooModule
 from moon_zoo.models.dual_flow.evaluation import RetrievalEvaluation
-from moon_zoo.models.dual_flow.inputs import DualFlowInputs
-from moon_zoo.models.dual_flow.network import DualFlowNetwork, fuse
-from moon_zoo.models.dual_flow.objectives import OBJECTIVES, PARTS, Objectives
+from moon_zoo.models.dual_flow.inputs import DualFlowInputs, attribute_id
+from moon_zoo.models.dual_flow.network import DualFlowNetwork
+from moon_zoo.models.dual_flow.objectives import OBJECTIVES, PARTS, Objectives, with_fused
 from moon_zoo.nn.augment import PhotoAugment
 from moon_zoo.nn.grad_cache import grad_cached, split_batch
 from moon_zoo.nn.towers import ImageTower, Pooling, TextTower
@@ -167,7 +168,8 @@ class DualFlow(ZooModule):
             self.network.image_tower.compile(dynamic=False)
             self.network.text_tower.compile(dynamic=False)
         self._channels_last = channels_last
-        self.evaluation = RetrievalEvaluation(embedding_dim)
+        self.evaluation = RetrievalEvaluation()
+        self._evaluated_split = "val"
 
     # One forward for training, evaluation, prediction and export ---------------------------------------------------
 
@@ -228,44 +230,50 @@ class DualFlow(ZooModule):
     # Evaluation --------------------------------------------------------------------------------------------------------
 
     def on_validation_epoch_start(self) -> None:
-        """Forget the last evaluation."""
-        self.evaluation.reset()
+        """Start with class embeddings of the model as it is now."""
+        self._start_evaluation("val")
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
         """Collect embeddings; figures need the whole set, so they come at the end."""
-        embeddings = self(batch)
-        self.evaluation.update(embeddings, batch, from_gallery=dataloader_idx == 1)
+        if dataloader_idx == 1:
+            self.evaluation.update_gallery(self(batch, sides=("item",)), batch)
+        else:
+            self.evaluation.update(self(batch), batch, self.inputs.attribute_names)
 
     def on_validation_epoch_end(self) -> None:
         """Log every figure of the whole set."""
         self._log_evaluation("val")
 
-    on_test_epoch_start = on_validation_epoch_start
-    test_step = validation_step
+    def on_test_epoch_start(self) -> None:
+        """As in validation."""
+        self._start_evaluation("test")
+
+    def test_step(self, batch: dict[str, Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
+        """As in validation."""
+        self.validation_step(batch, batch_idx, dataloader_idx)
 
     def on_test_epoch_end(self) -> None:
-        """Log every figure of the whole set."""
+        """As in validation."""
         self._log_evaluation("test")
 
+    def _start_evaluation(self, split: str) -> None:
+        self.evaluation.start(self._class_embeddings(split), self.device)
+        self._evaluated_split = split
+
     def _log_evaluation(self, split: str) -> None:
-        figures = self.evaluation.compute(self._class_embeddings(split), self.objectives.scale())
-        progress = self.primary_metric.partition("/")[2]
+        figures = self.evaluation.compute(self.objectives.logit_scale())
         for name, value in figures.items():
-            # Every rank computed the same figures from the merged banks, so nothing is left to reduce.
-            self.log(f"{split}/{name}", value, prog_bar=name == progress, sync_dist=False, rank_zero_only=False)
-        self._shown_split = split
+            # Every rank computed the same figures from all ranks' rows, so nothing is left to reduce.
+            self.log(f"{split}/{name}", value, prog_bar=f"val/{name}" == self.primary_metric, sync_dist=False)
 
     def _class_embeddings(self, split: str) -> dict[str, tuple[Tensor, Tensor]]:
-        """Class ids and text embeddings per zero-shot task, from the vocabularies of the evaluated shards."""
+        """Class ids and text embeddings per zero-shot task, from the vocabularies of the shards searched in."""
         datamodule = getattr(self.trainer, "datamodule", None)
-        if datamodule is None:
-            return {}
-        vocabularies = datamodule.vocabularies(split)
-        return class_embeddings(self, vocabularies)
+        return {} if datamodule is None else class_embeddings(self, datamodule.vocabularies(split))
 
     def gallery_rows(self) -> list[GalleryRow]:
         """Some queries of the last evaluation with their best results."""
-        return self.evaluation.gallery_rows(getattr(self, "_shown_split", "val"))
+        return self.evaluation.gallery_rows(self._evaluated_split)
 
     # Prediction --------------------------------------------------------------------------------------------------------
 
@@ -279,9 +287,9 @@ class DualFlow(ZooModule):
 
     def predict_step(self, batch: dict[str, Tensor], batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
         """Embeddings of queries and items, and their cosine."""
-        embeddings = self(batch)
-        query = fuse(embeddings.query_photo, embeddings.query_text, batch["has_query_photo"], batch["has_query_text"])
-        item = fuse(embeddings.item_photo, embeddings.item_text, batch["has_item_photo"], batch["has_item_text"])
+        presence = {part: batch[f"has_{part}"] for part in PARTS}
+        embeddings, _ = with_fused(self(batch), presence)
+        query, item = embeddings["query"], embeddings["item"]
         return {"query": query, "item": item, "score": (query * item).sum(-1)}
 
 
@@ -292,9 +300,6 @@ def class_embeddings(module: DualFlow, vocabularies: Mapping[str, Any]) -> dict[
         module: The model whose text tower and prompts are used.
         vocabularies: ``category`` as a list of leaves, ``attributes`` as a mapping of name to values.
     """
-    from moon_zoo.data.ids import stable_id
-    from moon_zoo.models.dual_flow.inputs import attribute_id
-
     classes: dict[str, tuple[Tensor, Tensor]] = {}
     leaves = vocabularies.get("category", [])
     if len(leaves) > 1:

@@ -7,7 +7,7 @@ the query types of MOON (arXiv:2508.11999, section 3.2).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from torch import Tensor, nn
@@ -36,19 +36,20 @@ LossName = Literal["info_nce", "siglip"]
 
 
 def with_fused(
-    embeddings: Mapping[str, Tensor], presence: Mapping[str, Tensor]
+    embeddings: Mapping[str, Tensor], presence: Mapping[str, Tensor], sides: Sequence[str] = ("query", "item")
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Add ``query`` and ``item``, each fused from its photo and text, to embeddings and presence.
 
     Args:
         embeddings: `PARTS` to unit embeddings, ``(batch, dim)``.
         presence: `PARTS` to bool, ``(batch,)``: whether the sample has it.
+        sides: Which sides are there.
 
     Returns:
         Both mappings with the two fused parts.
     """
     embeddings, presence = dict(embeddings), dict(presence)
-    for side in ("query", "item"):
+    for side in sides:
         photo, text = f"{side}_photo", f"{side}_text"
         embeddings[side] = fuse(embeddings[photo], embeddings[text], presence[photo], presence[text])
         presence[side] = presence[photo] | presence[text]
@@ -115,7 +116,7 @@ class Objectives(nn.Module):
         bias = self.logit_bias() if self.logit_bias is not None else None
         self.logged = {
             "temperature": self.logit_scale.temperature,
-            "mean_pairwise_cosine": mean_pairwise_cosine(embeddings["item"], presence["item"]),
+            "mean_cosine/item": mean_pairwise_cosine(embeddings["item"], presence["item"]),
         }
         total = embeddings["item"].new_zeros(())
         for name, weight in self.weights.items():
@@ -130,7 +131,7 @@ class Objectives(nn.Module):
                 presence[document],
                 document,
             )
-            self.logged[name] = value.detach()
+            self.logged[f"loss/{name}"] = value.detach()
             total = total + weight * value
         for name, queue in self.queues.items():
             self._pending[name] = (embeddings[name].detach(), groups, presence[name])
