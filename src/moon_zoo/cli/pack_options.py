@@ -18,9 +18,10 @@ from moon_zoo.errors import UsageError, did_you_mean
 from moon_zoo.registry import Entry
 
 _BAD_VALUE = re.compile(
-    r"""Parser key "(?P<option>\w+)":\s+Expected an? (<class ')?(?P<type>[^.'>]+)('>)?\. Got value: (?P<value>.*)"""
+    r"""Parser key "(?P<option>\w+)":.*?Expected an? (<class ')?(?P<type>[^.'>]+).*(Got|Given) value: (?P<value>.*)""",
+    re.DOTALL,
 )
-"""jsonargparse's words for a value of another type."""
+"""jsonargparse's words for a value of another type; of several types that were tried, the first."""
 
 OWN = ("to", "overwrite", "max_samples_per_shard", "json")
 

@@ -12,13 +12,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import ClassVar, TypeVar
 
-from moon_zoo.data.kinds import Product, Search
+from moon_zoo.data.kinds import Sample
 from moon_zoo.errors import DataError
 from moon_zoo.sources.photos import PhotoReader, check_on_error, ordered_map
 
 In = TypeVar("In")
 
-Packed = tuple[str, str, Product | Search]
+Packed = tuple[str, str, Sample]
 """``(split, key, sample)``: which set a sample belongs to, its key in the shards, and the sample."""
 
 

@@ -1,0 +1,161 @@
+"""`moon-zoo inspect` through the real command line."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from moon_zoo.cli.inspect_sheet import BOX, card, draw_sheet
+from moon_zoo.cli.main import main
+from moon_zoo.data.kinds import Product, Search
+from moon_zoo.data.reading import IndexedShards
+from moon_zoo.data.writing import ShardWriter
+from tests.sources.making import grocery, noisy, photo
+
+
+def inspect(*words: object) -> int:
+    return main(["inspect", *map(str, words)])
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("grocery")
+    grocery(root / "in")
+    assert main(["pack", "grocery_store", str(root / "in"), "--to", str(root / "out")]) == 0
+    return root / "out"
+
+
+def test_a_folder_of_splits_is_summed_up(packed, capsys):
+    assert inspect(packed) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("\t")[:4] for line in lines[:4]] == [
+        ["set", "kind", "samples", "shards"],
+        ["train", "search", "2", "1"],
+        ["val", "search", "1", "1"],
+        ["items", "product", "2", "1"],
+    ]
+    assert "licence:    MIT" in lines
+    assert "items:      2 categories: Arla-Milk, Pink-Lady" in lines
+
+
+def test_json_holds_the_manifest(packed, capsys):
+    assert inspect(packed / "items" / "manifest.json", "--json") == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["sets"]["items"]["samples"] == 2
+    assert document["sets"]["items"]["vocabularies"]["category"] == ["Arla-Milk", "Pink-Lady"]
+
+
+@pytest.mark.parametrize("word", ["0", "key=Arla-Milk_001", "Arla-Milk_001"])
+def test_a_sample_is_shown_by_position_or_key(packed, capsys, word):
+    assert inspect(packed / "val", "--sample", word) == 0
+    sample = json.loads(capsys.readouterr().out)
+    assert (sample["key"], sample["item"]["title"]) == ("Arla-Milk_001", "Arla Milk")
+    assert sample["query_photo"].startswith("jpg, 20 x 30 pixels")
+
+
+@pytest.mark.parametrize(
+    ("path", "word", "message"),
+    [
+        ("", "0", "several sets have a sample at position 0"),
+        ("val", "1", "there is no position 1 in 1 samples"),
+        ("val", "-1", "there is no position -1"),
+        ("", "Pink-Lady_01", "did you mean: Pink-Lady_001"),
+    ],
+)
+def test_samples_that_do_not_exist_are_explained(packed, capsys, path, word, message):
+    assert inspect(packed / path, f"--sample={word}") == 2
+    assert message in capsys.readouterr().err
+
+
+def test_sound_shards_verify(packed, capsys):
+    assert inspect(packed, "--verify", "--deep") == 0
+    assert "no faults" in capsys.readouterr().err
+
+
+def test_all_faults_are_listed_with_exit_code_2(packed, tmp_path, capsys):
+    broken = tmp_path / "broken"
+    shutil.copytree(packed, broken)
+    (tar,) = (broken / "train").glob("*.tar")
+    content = bytearray(tar.read_bytes())
+    content[700] ^= 1
+    tar.write_bytes(content)
+    (tar,) = (broken / "items").glob("*.tar")
+    tar.unlink()
+    assert inspect(broken, "--verify") == 2
+    errors = capsys.readouterr().err
+    assert "sha256" in errors and "is missing" in errors and "2 faults found" in errors
+    assert inspect(broken, "--verify", "--json") == 2
+    assert len(json.loads(capsys.readouterr().out)["faults"]) == 2
+
+
+def test_deep_verification_finds_photos_that_cannot_be_decoded(tmp_path, capsys):
+    with ShardWriter(tmp_path / "set", kind="product") as writer:
+        writer.write("whole", Product("1", photos=[noisy(100)]))
+        writer.write("cut", Product("2", photos=[noisy(100)[:1500]]))
+    assert inspect(tmp_path / "set", "--verify") == 0
+    assert inspect(tmp_path / "set", "--verify", "--deep") == 2
+    assert "sample cut" in capsys.readouterr().err
+
+
+def test_plain_tars_become_an_indexed_set(packed, tmp_path, capsys):
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    for tar in (packed / "items").glob("*.tar"):
+        shutil.copy(tar, plain)
+    assert inspect(plain) == 2
+    assert "--index" in capsys.readouterr().err
+    assert inspect(plain, "--index") == 0
+    assert {sample.item_id for sample in IndexedShards(plain)} == {"Arla-Milk", "Pink-Lady"}
+    assert "indexed 2 samples in 1 shards" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["nowhere"], "nowhere does not exist"),
+        (["{packed}/.."], "holds no shards, but folders below it do"),
+        (["{packed}", "--deep"], "add --verify"),
+        (["{packed}", "--verfy"], "did you mean: --verify"),
+        (["{packed}", "--sheet", "sheet.txt"], "no suffix of a picture"),
+        (["{packed}", "--sheet", "sheet.png", "--count", "0"], "--count"),
+        ([], "the following arguments are required: path"),
+    ],
+)
+def test_mistakes_cost_one_message_and_exit_code_2(packed, tmp_path, monkeypatch, capsys, words, message):
+    monkeypatch.chdir(tmp_path)
+    assert inspect(*(word.format(packed=packed) for word in words)) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_sheet_shows_each_set(packed, tmp_path, capsys):
+    assert inspect(packed, "--sheet", tmp_path / "new" / "sheet.png", "--count", 2) == 0
+    with Image.open(tmp_path / "new" / "sheet.png") as sheet:
+        colours = {colour for _, colour in sheet.convert("RGB").getcolors(1 << 20)}
+    assert any(green > 110 and red < 20 and blue < 20 for red, green, blue in colours)  # the green query photos
+
+
+def test_the_sheet_draws_boxes_where_they_are(tmp_path):
+    """A photo of 100 x 50 is drawn 150 x 75 at the foot of its place; the box's left half begins at its left edge."""
+    product = Product("1", title="mug", photos=[photo("white", (100, 50))], core_boxes=[(0.5, 0.0, 1.0, 1.0)])
+    with ShardWriter(tmp_path / "set", kind="product") as writer:
+        writer.write("one", product)
+    sheet = draw_sheet({"set": IndexedShards(tmp_path / "set")}, 1)
+    wanted = tuple(int(BOX[place : place + 2], 16) for place in (1, 3, 5))
+    drawn = [(x, y) for x in range(sheet.width) for y in range(sheet.height) if sheet.getpixel((x, y)) == wanted]
+    lefts, tops = [x for x, _ in drawn], [y for _, y in drawn]
+    assert max(lefts) - min(lefts) == 74
+    assert 70 <= max(tops) - min(tops) <= 74  # its last rows lie under the line that tells the photo's role
+
+
+def test_cards_hold_what_the_sample_says():
+    item = Product(
+        "1", title="red mug", photos=[photo(), photo()], category=("home", "mug"), attributes={"colour": "red"}
+    )
+    assert card(item).subtitle == "home > mug | colour red"
+    assert [role for role, _, _ in card(item).photos] == ["catalogue", "user"]
+    search = card(Search(item, query_text="mug", query_photo=photo(), behaviour="click"))
+    assert search.title == '"mug" -> red mug'
+    assert [role for role, _, _ in search.photos] == ["query", "catalogue"]
+    assert search.subtitle.endswith("click")
