@@ -85,7 +85,8 @@ def sigmoid_loss(
 
     positives = Groups.of(all_groups, all_valid)
     sums = positives.sum_for(query_groups, all_documents)  # (queries, dim)
-    logits = scale * (queries.to(sums.dtype) * sums).sum(1) + bias * positives.count_for(query_groups)
+    counts = positives.count_for(query_groups).to(sums.dtype)
+    logits = scale * (queries.to(sums.dtype) * sums).sum(1) + bias * counts
     if query_valid is not None:
         logits = torch.where(query_valid, logits, logits.new_zeros(()))
         count = sum_over_ranks(query_valid.sum(dtype=dtype)).clamp_min(1.0)
