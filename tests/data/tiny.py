@@ -89,6 +89,8 @@ class Seen(Callback):
 
     def on_train_batch_end(self, trainer: L.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         self._note(trainer, "train", batch, batch_idx)
+
+    def on_train_batch_start(self, trainer: L.Trainer, module: Any, batch: Any, batch_idx: int) -> None:
         if self.pause_at is not None and trainer.global_step >= self.pause_at:
             (self.out / "paused").touch()
             time.sleep(600)  # the test kills us here

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from collections.abc import Iterator
 from typing import Any, Literal
 
@@ -141,19 +142,6 @@ class ShardDataModule(L.LightningDataModule):
             self._shards[split] = shards
         return self._shards[split]
 
-    def train_batches(self) -> int:
-        """Batches of a whole training epoch on each rank: what schedules over steps are computed from.
-
-        Lightning's own estimate asks the loader, which may begin in the middle of an epoch.
-        """
-        path = self._path("train")
-        samples = self.streamed_length or 0 if is_streamed(path) else len(self.shards("train"))
-        return samples // (self.batch_size * self._rank_and_world()[1])
-
-    def vocabularies(self, split: str) -> dict[str, Any]:
-        """Categories and attributes of a split's products (`Manifest.vocabularies`); empty where it is streamed."""
-        return {} if is_streamed(self._path(split)) else self.shards(split).manifest.vocabularies
-
     def vocabularies(self, split: str) -> dict[str, Any]:
         """Vocabularies of what a split's queries are searched in: the gallery's, or its own; empty for streamed shards."""
         searched = split if self.paths["gallery"] is None else "gallery"
@@ -168,7 +156,9 @@ class ShardDataModule(L.LightningDataModule):
         """
         if is_streamed(self._path("train")):
             if self.streamed_length is None:
-                raise DataError("an epoch of streamed shards has no known length", change="data.init_args.streamed_length")
+                raise DataError(
+                    "an epoch of streamed shards has no known length", change="data.init_args.streamed_length"
+                )
             samples = self.streamed_length
         else:
             samples = len(self.shards("train"))
@@ -195,6 +185,8 @@ class ShardDataModule(L.LightningDataModule):
         """Batches of training, from where a resumed run left off."""
         path = self._path("train")
         if is_streamed(path):
+            if self.trainer is not None and self.trainer.fit_loop.epoch_loop.batch_progress.current.processed > 0:
+                log.warning("%s is streamed: the epoch that was interrupted begins again with other samples", path)
             return self._streamed("train", training=True)
         shards = self.shards("train")
         rank, world = self._rank_and_world()
@@ -374,7 +366,9 @@ class ShardDataModule(L.LightningDataModule):
 
     def _eval_loaders(self, split: str) -> Any:
         if self.paths[split] is None and split == "val":
-            return []  # training without validation
+            # Training without validation, which Lightning would call a likely mistake.
+            warnings.filterwarnings("ignore", message="Total length of `list` across ranks is zero")
+            return []
         queries = self._eval_loader(split)
         return queries if self.paths["gallery"] is None else [queries, self._eval_loader("gallery")]
 

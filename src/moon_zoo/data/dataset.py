@@ -184,6 +184,13 @@ class ShardLoader(DataLoader):
         """Batches; see `DataLoader`."""
         return _Handing(super().__iter__(), self.sampler if isinstance(self.sampler, EpochSampler) else None)
 
+    def state_dict(self) -> dict[str, Any]:
+        """Nothing: the DataModule keeps the place. That there is a state at all tells Lightning that resuming works."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """See `state_dict`."""
+
 
 class _Handing:
     """An iterator over batches in the main process."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from moon_zoo.data import remote
@@ -48,7 +48,7 @@ def verify(path: str | os.PathLike[str], *, deep: bool = False, progress: Progre
     faults: list[ZooError] = []
     first = 0
     for entry in shards.manifest.shards:
-        found = _shard_faults(shards, entry)
+        found: Iterable[ZooError] = _shard_faults(shards, entry)
         if not found:
             found = _sample_faults(shards, range(first, first + entry.samples), deep, progress)
         for fault in found:

@@ -86,6 +86,7 @@ class ShardWriter:
         self._vocabulary = VocabularyBuilder()
         self._shards: list[ShardEntry] = []
         self._shard: _OpenShard | None = None
+        self._given_up = False
         self._publication = Publication(folder, overwrite=overwrite)
 
     def write(self, key: str, sample: Sample) -> None:
@@ -153,6 +154,7 @@ class ShardWriter:
 
     def abort(self) -> None:
         """Give up: nothing appears."""
+        self._given_up = True
         if self._shard is not None:
             self._shard.drop()
             self._shard = None
@@ -164,10 +166,10 @@ class ShardWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None:
-            self.close()
-        else:
+        if kind is not None:
             self.abort()
+        elif not self._given_up:
+            self.close()
 
     def _note(self, key: str, field: str) -> None:
         """Record a member's name among the fields, once per pattern."""
