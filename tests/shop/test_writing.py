@@ -6,6 +6,7 @@ import hashlib
 import os
 import subprocess
 import sys
+import time
 from io import BytesIO
 from pathlib import Path
 
@@ -172,6 +173,43 @@ def test_two_processes_that_need_the_same_shop_leave_one_whole_shop(tmp_path: Pa
     assert sorted(path.name for path in folder.iterdir()) == ["test", "train", "val"]
     shards = IndexedShards(folder / "train")
     assert len([shards[position] for position in range(len(shards))]) == shards.manifest.samples
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc")
+def test_a_killed_run_leaves_no_worker_behind_and_the_next_run_succeeds(tmp_path: Path):
+    """The run reports its workers, is killed as `kill -9` does, and its workers must end by themselves."""
+    folder = tmp_path / "shop"
+    code = (
+        "import multiprocessing, os, signal\n"
+        "from moon_zoo.shop import writing\n"
+        f"plan = writing.Plan('product', 200, 2, 48, 0, (('train', 1.0),))\n"
+        "def stream():\n"
+        "    for place, packed in enumerate(writing.samples(plan, 2)):\n"
+        "        yield packed\n"
+        "        if place == 20:\n"
+        "            print(*(child.pid for child in multiprocessing.active_children()), flush=True)\n"
+        "            os.kill(os.getpid(), signal.SIGKILL)\n"
+        f"writing.write_splits({str(folder)!r}, stream(), kind='product')\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert killed.returncode == -9
+    workers = [int(pid) for pid in killed.stdout.split()]
+    assert len(workers) == 2
+    deadline = time.monotonic() + 20
+    while any(map(alive, workers)):
+        assert time.monotonic() < deadline, "workers outlive a killed run"
+        time.sleep(0.05)
+    assert not folder.exists()
+    write_shop(folder, num_products=10, photo_px=32)
+    assert [path.name for path in tmp_path.iterdir()] == ["shop"]  # what the killed run left is swept
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that ended but was not collected by its parent does not."""
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False
 
 
 def test_a_folder_that_is_taken_is_left_alone(products):

@@ -75,6 +75,10 @@ def contact_sheet(
                     (x + corners[0], y + corners[1], x + corners[2] - 1, y + corners[3] - 1), outline=(0, 220, 90)
                 )
     if path is not None:
-        stored = sheet if colours is None else sheet.quantize(colours, dither=Image.Dither.NONE)
+        stored = (
+            sheet
+            if colours is None
+            else sheet.quantize(colours, Image.Quantize.MAXCOVERAGE, kmeans=2, dither=Image.Dither.NONE)
+        )
         stored.save(Path(path), optimize=True)
     return sheet

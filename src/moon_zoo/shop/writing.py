@@ -12,6 +12,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -183,13 +184,18 @@ def samples(plan: Plan, workers: int | None = None, progress: bool = False) -> I
         for start in range(0, len(numbers), _SPUS_PER_TASK)
     ]
     if workers is None:
-        workers = 1 if plan.num_products < _SMALL else len(os.sched_getaffinity(0))
+        workers = 1 if plan.num_products < _SMALL else _cores()
     rendered = _in_pool(plan, tasks, workers) if workers > 1 else (_render(plan, *task) for task in tasks)
     with _bar(progress) as bar:
         watch = bar.add_task(f"drawing the shop ({plan.photo_px} px)", total=plan.num_products)
         for (_, numbers), batch in zip(tasks, rendered):
             yield from batch
             bar.advance(watch, len(numbers))
+
+
+def _cores() -> int:
+    """Cores this process may use; macOS and Windows only tell how many there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _render(plan: Plan, split: str, numbers: list[int]) -> list[Packed]:
@@ -203,7 +209,7 @@ def _in_pool(plan: Plan, tasks: list[tuple[str, list[int]]], workers: int) -> It
     Processes are spawned, not forked: the parent may hold threads and locks (torch, a progress bar).
     """
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(workers, len(tasks)), mp_context=context, initializer=_leave_interrupts)
+    pool = ProcessPoolExecutor(min(workers, len(tasks)), mp_context=context, initializer=_start_worker)
     ahead: deque[Future[list[Packed]]] = deque()
     waiting = iter(tasks)
     try:
@@ -225,9 +231,20 @@ def _in_pool(plan: Plan, tasks: list[tuple[str, list[int]]], workers: int) -> It
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _leave_interrupts() -> None:
-    """Ctrl-C is the parent's business; without this every worker prints a traceback."""
+def _start_worker() -> None:
+    """Leave Ctrl-C to the parent (or every worker prints a traceback), and do not outlive it.
+
+    A worker holds both ends of the pool's queue, so it never learns from the queue that the parent was killed.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+    os._exit(1)
 
 
 @contextlib.contextmanager
