@@ -76,12 +76,10 @@ class Node:
         node: Node = self
         for key in path:
             children = node.value
-            if isinstance(children, dict) and key in children:
-                node = children[key]
-            elif isinstance(children, list) and isinstance(key, int) and key < len(children):
-                node = children[key]
-            else:
+            in_list = isinstance(children, list) and isinstance(key, int) and key < len(children)
+            if not in_list and not (isinstance(children, dict) and key in children):
                 return None
+            node = children[key]
         return node
 
     def walk(self, path: tuple[Key, ...] = ()) -> Iterator[tuple[tuple[Key, ...], Node]]:

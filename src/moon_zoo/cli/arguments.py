@@ -38,13 +38,20 @@ class Arguments(argparse.ArgumentParser):
             raise self.unknown_option(unknown[0])
         return known
 
-    def unknown_option(self, word: str, more: tuple[str, ...] = ()) -> UsageError:
-        """The error for a word that is no option of this verb."""
+    def unknown_option(self, word: str, roots: tuple[str, ...] = ()) -> UsageError:
+        """The error for a word that is no option of this verb.
+
+        Args:
+            word: The word.
+            roots: Options that dotted ones begin with, such as ``--model``.
+        """
         name = word.partition("=")[0]
+        first, dot, rest = name.partition(".")
+        dotted = [f"{root}.{rest}" for root in did_you_mean(first, roots)] if dot else []
         what = f"unknown option {name}" if name.startswith("-") else f"unexpected word {word!r}"
         return UsageError(
             what,
             where=self.prog,
-            suggestions=did_you_mean(name, [*self._option_string_actions, *more]),
+            suggestions=dotted or did_you_mean(name, [*self._option_string_actions, *roots]),
             change=f"the option; `{self.prog} --help` lists them",
         )

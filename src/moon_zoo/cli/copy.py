@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from moon_zoo import recipes
 from moon_zoo.cli.arguments import Arguments
@@ -66,9 +67,9 @@ def _with_bases(text: str, changes: dict[str, str]) -> str:
     """Replace the names under ``base`` at the very places they stand, so that comments and layout survive."""
     import yaml
 
-    document = yaml.compose(text, Loader=yaml.SafeLoader)
-    scalars = [value for key, value in document.value if key.value == "base"]
-    scalars = [one for node in scalars for one in (node.value if isinstance(node, yaml.SequenceNode) else [node])]
+    document: Any = yaml.compose(text, Loader=yaml.SafeLoader)
+    named = [value for key, value in document.value if key.value == "base"]
+    scalars = [one for node in named for one in (node.value if isinstance(node, yaml.SequenceNode) else [node])]
     for node in sorted(scalars, key=lambda one: -one.start_mark.index):
         if node.value in changes:
             quoted = yaml.safe_dump(changes[node.value], default_flow_style=True, width=10_000).removesuffix("\n...\n")

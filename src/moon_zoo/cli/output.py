@@ -1,4 +1,7 @@
-"""What verbs print: a table in a terminal, tab-separated text in a pipe, JSON on request. Results go to stdout, the rest to stderr."""
+"""What verbs print: a table in a terminal, tab-separated text in a pipe, JSON on request.
+
+Results go to stdout, everything else to stderr.
+"""
 
 from __future__ import annotations
 

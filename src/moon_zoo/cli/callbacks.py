@@ -1,0 +1,142 @@
+"""What every run of the zoo has beside the recipe's own callbacks: the best checkpoint with its figures, progress in a pipe."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.trainer.states import TrainerFn
+
+from moon_zoo.cli.output import say
+from moon_zoo.models.base import GalleryRow, ZooModule
+
+
+class KeepBest(ModelCheckpoint):
+    """Keeps ``best.ckpt`` and ``last.ckpt``, and remembers the figures and the gallery of the best validation.
+
+    Args:
+        folder: Where checkpoints go.
+        monitor: The figure to compare; in a run without validation the latest checkpoint counts as the best.
+        mode: ``max`` or ``min``.
+    """
+
+    def __init__(self, folder: Path, monitor: str, mode: str) -> None:
+        super().__init__(
+            dirpath=folder,
+            filename="best",
+            monitor=monitor,
+            mode=mode,
+            save_top_k=1,
+            save_last=True,
+            auto_insert_metric_name=False,
+            enable_version_counter=False,  # one file per name: a better checkpoint takes the place of the former
+        )
+        self.figures: dict[str, float] = {}
+        self.gallery: list[GalleryRow] = []
+        self._noted: float | None = None
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Compare nothing where nothing will be validated; known once the data module is set up."""
+        super().setup(trainer, pl_module, stage)
+        paths = getattr(getattr(trainer, "datamodule", None), "paths", {"val": ""})
+        if trainer.limit_val_batches == 0 or paths.get("val") is None:
+            self.monitor = None
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save where validation runs inside an epoch, and note the figures if these are the best so far."""
+        super().on_validation_end(trainer, pl_module)
+        self._note(trainer, pl_module)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """The same where validation runs once per epoch: Lightning saves only now."""
+        super().on_train_epoch_end(trainer, pl_module)
+        self._note(trainer, pl_module)
+
+    def _note(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.sanity_checking or trainer.state.fn != TrainerFn.FITTING:
+            return
+        best = None if self.best_model_score is None else float(self.best_model_score)
+        if best is None or best != self._noted:
+            self._noted = best
+            self.figures = figures(trainer)
+            self.gallery = pl_module.gallery_rows() if isinstance(pl_module, ZooModule) else []
+
+    def state_dict(self) -> dict[str, Any]:
+        """Lightning's state and the figures, so that a resumed run still knows those of its best checkpoint."""
+        return super().state_dict() | {"figures": self.figures, "noted": self._noted}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore `state_dict`."""
+        self.figures = dict(state_dict.pop("figures", {}))
+        self._noted = state_dict.pop("noted", None)
+        super().load_state_dict(state_dict)
+
+
+def logged(trainer: Trainer) -> dict[str, float]:
+    """Every figure logged so far."""
+    return {name: float(value) for name, value in trainer.callback_metrics.items() if torch.as_tensor(value).ndim == 0}
+
+
+def figures(trainer: Trainer) -> dict[str, float]:
+    """Every figure logged so far, with the step and the epoch (from 1) it belongs to."""
+    return logged(trainer) | {"epoch": trainer.current_epoch + 1, "step": trainer.global_step}
+
+
+class ValidateAtTheEnd(Callback):
+    """Validates once more when ``max_steps`` ends the fit inside an epoch: the last weights would otherwise go unjudged."""
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Ask for the end, which lets Lightning validate, a moment before the step limit would."""
+        if 0 < trainer.max_steps <= trainer.global_step:
+            trainer.should_stop = True
+
+
+class TextProgress(Callback):
+    """One line every now and then, for logs and pipes.
+
+    Args:
+        seconds: The least time between two lines of training.
+    """
+
+    def __init__(self, seconds: float = 10.0) -> None:
+        self.seconds = seconds
+        self._said = time.monotonic()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Say how far training is."""
+        if trainer.is_global_zero and time.monotonic() - self._said >= self.seconds:
+            self._said = time.monotonic()
+            say(self._line(trainer))
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Say the figure that decides which checkpoint is kept."""
+        if not trainer.is_global_zero or trainer.sanity_checking or trainer.state.fn != TrainerFn.FITTING:
+            return
+        primary = getattr(pl_module, "primary_metric", "val/loss")
+        value = trainer.callback_metrics.get(primary)
+        say(self._line(trainer) + (f"  {primary} {float(value):.4f}" if value is not None else ""))
+
+    def _line(self, trainer: Trainer) -> str:
+        total = step_total(trainer)
+        loss = trainer.callback_metrics.get("train/loss")
+        parts = [f"epoch {trainer.current_epoch + 1}", f"step {trainer.global_step}" + (f"/{total}" if total else "")]
+        if loss is not None:
+            parts.append(f"train/loss {float(loss):.4f}")
+        return "  ".join(parts)
+
+
+def step_total(trainer: Trainer) -> int | None:
+    """Optimiser steps of the whole fit, None where it is not known."""
+    limits = [trainer.max_steps] if trainer.max_steps > 0 else []
+    batches = trainer.num_training_batches
+    if trainer.max_epochs is not None and trainer.max_epochs > 0 and batches != float("inf"):
+        limits.append(int(batches) * trainer.max_epochs // max(trainer.accumulate_grad_batches, 1))
+    return min(limits) if limits else None

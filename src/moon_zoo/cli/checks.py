@@ -1,0 +1,295 @@
+"""What `moon-zoo check` looks at, as functions that yield faults: structure first, then data, checkpoint, devices, disk."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from moon_zoo.cli import structure
+from moon_zoo.cli.run_folder import RUNS, RunFolder, existing
+from moon_zoo.errors import CheckpointError, DataError, Faults, RecipeError, UsageError, ZooError
+from moon_zoo.recipes import CLASS_KEYS, Key, Recipe
+
+COPIES_ON_DISK = 6
+"""Bytes of checkpoints per byte of parameters: weights and two moments of Adam, as best and as last."""
+
+SPARE_BYTES = 256 << 20
+"""Room for logs and pictures beside the checkpoints."""
+
+
+def faults(recipe: Recipe, *, run: str | None = None, ckpt_path: str | None = None) -> list[ZooError]:
+    """Every fault found, in the order they should be mended.
+
+    Args:
+        recipe: The merged recipe.
+        run: A run's folder, for ``best`` and ``last``.
+        ckpt_path: The checkpoint to be used.
+    """
+    found = list(structure.faults(recipe))
+    # What follows builds classes from the recipe, which has no meaning while its structure is wrong.
+    looks = [checkpoint_faults(run, ckpt_path), device_faults(recipe)]
+    if not any((fault.where or "").startswith(("data", "model")) for fault in found):
+        looks = [data_faults(recipe), *looks, model_faults(recipe)]
+    for look in looks:
+        found.extend(look)
+    return [annotated(fault, recipe) for fault in found]
+
+
+def annotated(error: ZooError, recipe: Recipe) -> ZooError:
+    """The same error with the key, file and line of the recipe, where it names a key or a value of it without them."""
+    if isinstance(error, Faults) or "  (" in (error.where or ""):
+        return error
+    path = _named_key(error) or _holding_value(error, recipe)
+    origin = recipe.origin(*path) if path else None
+    if path is None or origin is None:
+        return error
+    named = structure.dotted(path)
+    where = error.where or named
+    where = where if where.startswith(named) else f"{named} = {where}"
+    return type(error)(error.what, where=f"{where}  ({origin})", change=error.change, suggestions=error.suggestions)
+
+
+def _named_key(error: ZooError) -> tuple[Key, ...] | None:
+    for word in f"{error.where or ''} {error.change or ''}".split():
+        if word.startswith(("data.", "model.", "trainer.")):
+            return tuple(int(key) if key.isdigit() else key for key in word.strip(",:;").split("."))
+    return None
+
+
+def _holding_value(error: ZooError, recipe: Recipe) -> tuple[Key, ...] | None:
+    """The key whose value is the very path or name that the error says it was found at."""
+    if not error.where:
+        return None
+    return next((path for path, node in recipe.tree.walk() if path and node.value == error.where), None)
+
+
+def refused(error: BaseException) -> str:
+    """What a constructor said, out of jsonargparse's account of everything it tried around it."""
+    innermost = error
+    while innermost.__cause__ is not None or innermost.__context__ is not None:
+        innermost = innermost.__cause__ or innermost.__context__ or innermost
+    text = str(innermost if isinstance(innermost, (ValueError, TypeError)) else error)
+    return (
+        text
+        if "Subtypes:" not in text
+        else " ".join(error.args[0].split("Errors:")[1].split("- Expected a")[0].split())
+    )
+
+
+def data_faults(recipe: Recipe) -> Iterator[ZooError]:
+    """Shards that are missing, damaged at a glance, of the wrong kind, or fewer than a batch."""
+    from moon_zoo.cli.data import data_module
+    from moon_zoo.data.streaming import is_streamed
+
+    try:
+        data = data_module(recipe)
+    except ZooError as error:
+        yield error
+        return
+    model = structure.import_class(recipe.values["model"]["class_path"])
+    for split, path in data.paths.items():
+        if path is None or is_streamed(path):
+            continue
+        where = f"data.init_args.{split}"
+        try:
+            yield from _split_faults(path, where, tuple(model.sample_kinds), model.__name__, data, split)
+        except ZooError as error:
+            yield type(error)(
+                error.what, where=f"{where} = {path}", change=error.change or where, suggestions=error.suggestions
+            )
+
+
+def _split_faults(
+    path: str, where: str, kinds: tuple[str, ...], model: str, data: Any, split: str
+) -> Iterator[ZooError]:
+    from moon_zoo.data.manifest import manifest_location, read_manifest
+    from moon_zoo.data.remote import is_url
+
+    manifest = read_manifest(path)
+    if manifest.kind not in kinds:
+        yield DataError(
+            f"{model} takes samples of kind {' or '.join(kinds)}, but these shards hold kind {manifest.kind}",
+            where=f"{where} = {path}",
+            change=f"{where}, to shards of kind {' or '.join(kinds)}; or the model",
+        )
+    if not is_url(path):
+        folder = Path(manifest_location(path)).parent
+        for shard in manifest.shards:
+            for name, size in ((shard.name, shard.bytes), (shard.index_name, None)):
+                file = folder / name
+                if not file.is_file():
+                    yield DataError(
+                        f"the shard file {name} is missing", where=f"{where} = {path}", change="the set: write it again"
+                    )
+                elif size is not None and file.stat().st_size != size:
+                    yield DataError(
+                        f"{name} has {file.stat().st_size:,} bytes, its manifest says {size:,}",
+                        where=f"{where} = {path}",
+                        change="the set: write it again, or copy it again from its source",
+                    )
+    if split == "train" and manifest.samples < data.batch_size:
+        yield DataError(
+            f"a batch of {data.batch_size} is more than the {manifest.samples} training samples",
+            where=f"{where} = {path}",
+            change="data.init_args.batch_size",
+        )
+    if manifest.samples == 0 and split != "train":
+        yield DataError("these shards hold no samples", where=f"{where} = {path}", change=where)
+
+
+def checkpoint_faults(run: str | None, ckpt_path: str | None) -> Iterator[ZooError]:
+    """A checkpoint that is missing or cannot be read."""
+    if run is None and ckpt_path is None:
+        return
+    try:
+        folder = existing(run) if run is not None else RunFolder(Path())
+        if run is None and ckpt_path in ("best", "last"):
+            raise UsageError(f"--ckpt_path {ckpt_path} is a checkpoint of a run", change="--run to that run's folder")
+        require_readable(folder.checkpoint(ckpt_path or "last"))
+    except ZooError as error:
+        yield error
+
+
+def require_readable(path: Path) -> None:
+    """Refuse what is no Lightning checkpoint of plain tensors and values.
+
+    Raises:
+        CheckpointError: It is damaged, holds pickled objects, or is something else.
+    """
+    import torch
+
+    if path.is_dir():
+        return  # a sharded checkpoint, which the strategy reads
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as error:  # torch raises half a dozen kinds for what is no checkpoint
+        unsafe = "weights_only" in str(error).lower() and "Unsupported" in str(error)
+        raise CheckpointError(
+            f"{path} holds pickled objects, which could run code; only tensors and plain values are loaded"
+            if unsafe
+            else f"{path} is no readable checkpoint ({path.stat().st_size:,} bytes)",
+            change="--ckpt_path; or the file: copy it again",
+        ) from error
+    if not isinstance(content, dict) or "state_dict" not in content:
+        raise CheckpointError(f"{path} is no Lightning checkpoint: it has no state_dict", change="--ckpt_path")
+
+
+def device_faults(recipe: Recipe) -> Iterator[ZooError]:
+    """An accelerator that this machine lacks, or more devices than it has."""
+    from lightning.pytorch.accelerators import AcceleratorRegistry
+
+    trainer = recipe.values.get("trainer") or {}
+    named = trainer.get("accelerator", "auto")
+    if not isinstance(named, str) or named == "auto":
+        return
+    name = "cuda" if named == "gpu" and not _mps_only() else "mps" if named == "gpu" else named
+    known = {*AcceleratorRegistry.available_accelerators(), "gpu"}
+    if named not in known:
+        yield RecipeError(
+            f"there is no accelerator {named!r}",
+            where="trainer.accelerator",
+            change="trainer.accelerator",
+            suggestions=structure.did_you_mean(named, sorted(known)),
+        )
+        return
+    accelerator = AcceleratorRegistry.get(name)
+    if not accelerator.is_available():
+        yield RecipeError(
+            f"this machine has no {named} that torch can use",
+            where="trainer.accelerator",
+            change="trainer.accelerator, to cpu; or `--config accelerators/cpu` after the other recipes",
+        )
+        return
+    devices = trainer.get("devices", "auto")
+    wanted = _device_count(devices)
+    if wanted is not None and name != "cpu" and wanted > accelerator.auto_device_count():
+        yield RecipeError(
+            f"{wanted} devices are asked for, this machine has {accelerator.auto_device_count()}",
+            where="trainer.devices",
+            change="trainer.devices",
+        )
+
+
+def _mps_only() -> bool:
+    import torch
+
+    return torch.backends.mps.is_available() and not torch.cuda.is_available()
+
+
+def require_devices(recipe: Recipe) -> None:
+    """Raise the first of `device_faults`."""
+    for fault in device_faults(recipe):
+        raise fault
+
+
+def _device_count(devices: Any) -> int | None:
+    """How many devices are asked for; for numbered ones, how many there must be."""
+    if isinstance(devices, str):
+        if "," in devices:
+            devices = [part for part in devices.split(",") if part.strip()]
+        elif devices.strip().isdigit():
+            devices = int(devices)
+        else:
+            return None
+    if isinstance(devices, (list, tuple)):
+        return max((int(one) for one in devices), default=-1) + 1
+    return devices if isinstance(devices, int) and devices > 0 else None
+
+
+def model_faults(recipe: Recipe) -> Iterator[ZooError]:
+    """What the model's constructor refuses; and checkpoints that will not fit on the disk."""
+    if _downloads(recipe):
+        return  # building the model would fetch its weights: that is time spent
+    from jsonargparse import ArgumentError, ArgumentParser
+
+    from moon_zoo.models.base import ZooModule
+
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(ZooModule, "model", fail_untyped=False)
+    try:
+        model = parser.instantiate_classes(parser.parse_object({"model": recipe.values["model"]})).model
+    except ZooError as error:
+        yield error
+        return
+    except (ArgumentError, ValueError, TypeError, KeyError) as error:
+        yield RecipeError(refused(error), where=place(recipe, refused(error)), change="the model's settings")
+        return
+    size = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
+    yield from disk_faults(COPIES_ON_DISK * size + SPARE_BYTES)
+
+
+def place(recipe: Recipe, message: str) -> str:
+    """The key that a message names, with its file and line; the recipe's name when it names none."""
+    words = set(re.findall(r"\w+", message))
+    for path, node in recipe.tree.walk():
+        if len(path) > 1 and path[-1] in words and path[-1] not in CLASS_KEYS:
+            return f"{structure.dotted(path)}  ({node.origin})"
+    return recipe.name
+
+
+def _downloads(recipe: Recipe) -> bool:
+    return any(
+        isinstance(path[-1], str) and path[-1].endswith("pretrained") and bool(node.value)
+        for path, node in recipe.tree.walk()
+        if path
+    )
+
+
+def disk_faults(wanted: int, folder: Path = RUNS) -> Iterator[ZooError]:
+    """Too little room for a run's checkpoints where runs are written."""
+    place = folder.absolute()
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    if free < wanted:
+        yield UsageError(
+            f"a run needs about {wanted / 1e9:.1f} GB for its checkpoints, {free / 1e9:.1f} GB are free",
+            where=str(place),
+            change="--run to a disk with more room",
+        )
+    if not os.access(place, os.W_OK):
+        yield UsageError("this folder cannot be written to", where=str(place), change="--run to another one")

@@ -1,0 +1,33 @@
+"""All pictures of a run, written into its ``report/`` folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from moon_zoo.models.base import GalleryRow
+from moon_zoo.reports.curves import draw_curves
+from moon_zoo.reports.gallery import Shards, draw_gallery, save_rows
+
+
+def write_report(run: Path, gallery: Sequence[GalleryRow], shards: Shards, *, curves: bool = True) -> list[Path]:
+    """Draw what there is to draw.
+
+    Args:
+        run: The run's folder.
+        gallery: Retrieval results of the last evaluation; those of each split get a picture of their own.
+        shards: Where the gallery's samples are.
+        curves: Whether the learning curves may have changed.
+
+    Returns:
+        The pictures written.
+    """
+    pictures = []
+    log = run / "metrics.csv"
+    if curves and log.is_file():
+        pictures.append(draw_curves({run.name if len(run.name) > 3 else str(run): log}, run / "report" / "curves.png"))
+    for split in dict.fromkeys(row.query.split for row in gallery):
+        rows = [row for row in gallery if row.query.split == split]
+        save_rows(rows, run / "report" / f"gallery_{split}.json")
+        pictures.append(draw_gallery(rows, shards, run / "report" / f"gallery_{split}.png"))
+    return [picture for picture in pictures if picture is not None]
