@@ -7,7 +7,7 @@ One direction of imports, one question per part:
 - `drawing`     what they look like: silhouettes, surfaces, brand marks, catalogue and user photos with true boxes
 - `words`       how sellers title them and how users ask for them
 - `searches`    what users look for and what they choose
-- `writing`     `write_shop`: products and searches into shards, rendered in parallel
+- `writing`     `write_shop`: products and searches into shards, rendered by several `processes`
 - `preview`     contact sheets
 - `datamodule`  `ShopDataModule`: the shop in the cache, written on first use
 

@@ -6,19 +6,12 @@ processes and written in order, so the bytes on disk do not depend on that numbe
 
 from __future__ import annotations
 
-import contextlib
+import itertools
 import logging
-import multiprocessing
 import os
-import signal
-import sys
-import threading
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +27,7 @@ from moon_zoo.errors import DataError, UsageError, did_you_mean
 from moon_zoo.shop import VERSION
 from moon_zoo.shop.catalogue import Item, Spu, split_numbers, spu
 from moon_zoo.shop.drawing.photos import photo, role
+from moon_zoo.shop.processes import cores, in_processes
 from moon_zoo.shop.searches import FORMS, search
 from moon_zoo.shop.vocabulary import LEAVES
 from moon_zoo.shop.words import TITLE_SHARES, title, title_facts
@@ -184,8 +178,9 @@ def samples(plan: Plan, workers: int | None = None, progress: bool = False) -> I
         for start in range(0, len(numbers), _SPUS_PER_TASK)
     ]
     if workers is None:
-        workers = 1 if plan.num_products < _SMALL else _cores()
-    rendered = _in_pool(plan, tasks, workers) if workers > 1 else (_render(plan, *task) for task in tasks)
+        workers = 1 if plan.num_products < _SMALL else cores()
+    draw = partial(_render, plan)
+    rendered = in_processes(draw, tasks, workers) if workers > 1 else itertools.starmap(draw, tasks)
     with _bar(progress) as bar:
         watch = bar.add_task(f"drawing the shop ({plan.photo_px} px)", total=plan.num_products)
         for (_, numbers), batch in zip(tasks, rendered):
@@ -193,74 +188,9 @@ def samples(plan: Plan, workers: int | None = None, progress: bool = False) -> I
             bar.advance(watch, len(numbers))
 
 
-def _cores() -> int:
-    """Cores this process may use; macOS and Windows only tell how many there are."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _render(plan: Plan, split: str, numbers: list[int]) -> list[Packed]:
     draw = RENDERERS[plan.kind]
     return [(split, key, sample) for number in numbers for key, sample in draw(plan, split, number)]
-
-
-def _in_pool(plan: Plan, tasks: list[tuple[str, list[int]]], workers: int) -> Iterator[list[Packed]]:
-    """Render in processes, in order, never more than a few tasks ahead of the writer.
-
-    Processes are spawned, not forked: the parent may hold threads and locks (torch, a progress bar).
-    """
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(workers, len(tasks)), mp_context=context, initializer=_start_worker)
-    ahead: deque[Future[list[Packed]]] = deque()
-    waiting = iter(tasks)
-    try:
-        with _without_main():
-            for task in (next(waiting, None) for _ in range(3 * workers)):
-                if task is not None:
-                    ahead.append(pool.submit(_render, plan, *task))
-        while ahead:
-            yield ahead.popleft().result()
-            task = next(waiting, None)
-            if task is not None:
-                ahead.append(pool.submit(_render, plan, *task))
-    except BrokenProcessPool as error:
-        raise UsageError(
-            "a process that draws the shop was ended from outside, most likely for lack of memory; nothing was written",
-            change="workers, to a smaller number",
-        ) from error
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _start_worker() -> None:
-    """Leave Ctrl-C to the parent (or every worker prints a traceback), and do not outlive it.
-
-    A worker holds both ends of the pool's queue, so it never learns from the queue that the parent was killed.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-    os._exit(1)
-
-
-@contextlib.contextmanager
-def _without_main() -> Iterator[None]:
-    """Start processes that do not run the user's script again.
-
-    A spawned process imports the parent's main module, and a script without ``if __name__ == "__main__"`` would start the
-    shop in each of them. Workers need nothing of it, so they are not told where it is.
-    """
-    main = sys.modules["__main__"]
-    hidden: dict[str, Any] = {name: vars(main).pop(name) for name in ("__file__", "__spec__") if name in vars(main)}
-    main.__spec__ = None
-    try:
-        yield
-    finally:
-        vars(main).update(hidden)
 
 
 def _bar(progress: bool) -> Progress:
