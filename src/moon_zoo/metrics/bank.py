@@ -8,10 +8,11 @@ their position in the set, so the figures do not depend on the number of ranks, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 from torchmetrics import Metric
 
@@ -21,9 +22,10 @@ STORAGE = {"float32": torch.float32, "float16": torch.float16}
 UNKNOWN = -1
 
 
-@dataclass(frozen=True)
 class Rows:
     """Rows of a bank, sorted by position.
+
+    Not a dataclass: torchmetrics takes those that `compute` returns apart, and makes scalars of tensors of one row.
 
     Args:
         embeddings: Unit length, ``(rows, dim)``.
@@ -33,18 +35,21 @@ class Rows:
         positions: Position in the shards it was read from, int64 ``(rows,)``; a sample with several rows repeats it.
     """
 
-    embeddings: Tensor
-    items: Tensor
-    spus: Tensor
-    categories: Tensor
-    positions: Tensor
+    def __init__(self, embeddings: Tensor, items: Tensor, spus: Tensor, categories: Tensor, positions: Tensor) -> None:
+        self.embeddings = embeddings
+        self.items = items
+        self.spus = spus
+        self.categories = categories
+        self.positions = positions
 
     def __len__(self) -> int:
         return len(self.items)
 
     def select(self, rows: Tensor) -> Rows:
         """Some rows, by number or by a bool mask."""
-        return Rows(**{column.name: getattr(self, column.name)[rows] for column in fields(self)})
+        return Rows(
+            self.embeddings[rows], self.items[rows], self.spus[rows], self.categories[rows], self.positions[rows]
+        )
 
     def unique_items(self) -> Rows:
         """The first row of each item: a gallery holds an item once, however many samples name it."""
@@ -68,13 +73,14 @@ class EmbeddingBank(Metric):
     embeddings: list[Tensor]
     ids: list[Tensor]
 
-    def __init__(self, storage: Literal["float32", "float16"] = "float32", **options: Any) -> None:
-        super().__init__(**options)
+    def __init__(self, storage: Literal["float32", "float16"] = "float32") -> None:
+        # Ranks are joined in `compute`: torchmetrics' own joining fails where a rank holds no row.
+        super().__init__(sync_on_compute=False)
         if storage not in STORAGE:
             raise ValueError(f"storage must be one of {', '.join(STORAGE)}, not {storage!r}")
         self.storage = storage
-        self.add_state("embeddings", default=[], dist_reduce_fx="cat")
-        self.add_state("ids", default=[], dist_reduce_fx="cat")
+        self.add_state("embeddings", default=[], dist_reduce_fx=None)
+        self.add_state("ids", default=[], dist_reduce_fx=None)
 
     def update(
         self,
@@ -118,8 +124,8 @@ class EmbeddingBank(Metric):
         Raises:
             ValueError: Nothing was collected.
         """
-        # A list before ranks are joined, one tensor after.
-        embeddings, ids = _joined(self.embeddings), _joined(self.ids)
+        ids = _over_ranks(self.ids, torch.int64, self.device)
+        embeddings = _over_ranks(self.embeddings, STORAGE[self.storage], self.device)
         if len(ids) == 0:
             raise ValueError("the bank is empty: nothing was collected, or no row was valid")
         order = torch.sort(ids[:, 3], stable=True).indices
@@ -127,10 +133,21 @@ class EmbeddingBank(Metric):
         return Rows(embeddings[order], items, spus, categories, positions)
 
 
-def _joined(state: list[Tensor] | Tensor) -> Tensor:
-    if isinstance(state, Tensor):
-        return state
-    return torch.cat(state) if state else torch.zeros(0, 4, dtype=torch.int64)
+def _over_ranks(parts: list[Tensor], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Rows of all ranks, rank 0's first; ranks may hold different numbers of rows, or none."""
+    rows = torch.cat(parts) if parts else torch.zeros(0, 0, dtype=dtype, device=device)
+    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+        return rows
+    world = dist.get_world_size()
+    shapes = torch.zeros(world * 2, dtype=torch.int64, device=rows.device)
+    dist.all_gather_into_tensor(shapes, torch.tensor(rows.shape, device=rows.device))
+    counts, widths = shapes.view(world, 2).T.tolist()
+    padded = rows.new_zeros(max(counts), max(widths))
+    padded[: len(rows), : rows.shape[1]] = rows
+    gathered = rows.new_zeros(world * max(counts), max(widths))
+    if max(counts) > 0:
+        dist.all_gather_into_tensor(gathered, padded)
+    return torch.cat([part[:count] for part, count in zip(gathered.split(max(counts) or 1), counts)])
 
 
 def retrieval_figures(

@@ -46,6 +46,8 @@ def ranking_metrics(
             f"scores and relevance must be (queries, candidates): {tuple(scores.shape)}, {tuple(relevance.shape)}"
         )
     _check_cut_offs(ks)
+    if bool(scores.isnan().any()):
+        raise ValueError("a score is not a number: it has no place in an order")
     gains = relevance.float()
     if valid is not None:
         # Behind all others and without gain: they neither rank nor count.
@@ -241,7 +243,7 @@ def top_documents(
     """
     _check_pairs(queries, documents, query_items, document_items)
     k = min(k, len(documents))
-    scores_of, places_of = [queries.new_zeros(0, k, dtype=torch.float32)], [query_places(queries, k)]
+    scores_of, places_of = [queries.new_zeros(0, k, dtype=torch.float32)], [queries.new_zeros(0, k, dtype=torch.int64)]
     for strip in _strips(len(queries), len(documents), strip_bytes):
         scores = _similarities(queries[strip], documents)
         if query_items is not None and document_items is not None:
@@ -250,11 +252,6 @@ def top_documents(
         scores_of.append(best.values)
         places_of.append(best.indices)
     return torch.cat(scores_of), torch.cat(places_of)
-
-
-def query_places(queries: Tensor, k: int) -> Tensor:
-    """No positions yet: int64 ``(0, k)`` on the queries' device."""
-    return torch.zeros(0, k, dtype=torch.int64, device=queries.device)
 
 
 @torch.no_grad()

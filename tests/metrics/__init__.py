@@ -1,0 +1,1 @@
+"""Tests of moon_zoo.metrics."""
