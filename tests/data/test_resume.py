@@ -26,12 +26,10 @@ SEED = 5
 
 
 def start(*arguments: object) -> subprocess.Popen:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MASTER_PORT": "0"}
-    environment.pop("MASTER_PORT")
     # A session of its own, so that killing it reaches its workers and ranks and nothing else.
     return subprocess.Popen(
         [sys.executable, str(TINY), *map(str, arguments)],
-        env=environment,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -73,13 +71,24 @@ def killed(product_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def test_killed_run_goes_on_with_two_ranks_and_other_workers(killed: Path, product_set: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def two_ranks(killed: Path, product_set: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The killed run taken up by two gloo ranks with batches of 2 and two workers each, to the end of epoch 1.
+
+    It validates on 37 queries in 8 shards and a gallery of 7 products in a single shard, in batches of 2.
+    """
+    out = tmp_path_factory.mktemp("two_ranks")
+    gallery = write_products(out / "gallery", 7, max_samples=100, photos=1)
+    paths = ("--train", product_set, "--val", product_set, "--gallery", gallery, "--out", out)
+    resume = ("--resume", checkpoint(killed, 4))
+    finish(start("fit", *paths, *resume, "--batch", 2, "--workers", 2, "--ranks", 2, "--epochs", 2))
+    return out
+
+
+def test_killed_run_goes_on_with_two_ranks_and_other_workers(killed: Path, two_ranks: Path) -> None:
     """12 of 37 samples are done; two ranks of 2 take the other 25 in 6 global steps of 4, dropping the last one."""
-    resume = checkpoint(killed, 4)
-    arguments = ("--batch", 2, "--workers", 2, "--ranks", 2, "--epochs", 2, "--resume", resume)
-    finish(start("fit", "--train", product_set, "--out", tmp_path, *arguments))
     before = indexes(seen(killed))
-    both = [seen(tmp_path, rank) for rank in (0, 1)]
+    both = [seen(two_ranks, rank) for rank in (0, 1)]
     order = EpochOrder(SIZES, seed=SEED, epoch=0).positions(0, NUM_PRODUCTS).tolist()
     assert before == order[:12]
     after = [
@@ -93,8 +102,24 @@ def test_killed_run_goes_on_with_two_ranks_and_other_workers(killed: Path, produ
     second = [indexes(lines, epoch=1) for lines in both]
     assert [len(part) for part in second] == [18, 18]
     assert max(Counter(second[0] + second[1]).values()) == 1
-    # What rank 0 learned for the inputs, all ranks have.
-    learned = [json.loads((tmp_path / f"inputs-{rank}.json").read_text()) for rank in (0, 1)]
+
+
+@pytest.mark.parametrize(("loader", "samples", "batches"), [(0, 37, 10), (1, 7, 2)])
+def test_two_ranks_count_each_sample_once(loader: int, samples: int, batches: int, two_ranks: Path) -> None:
+    """Neither 37 nor 7 divides by two ranks of 2; the gallery has fewer shards than ranks."""
+    for epoch in (0, 1):
+        ranks = [
+            [line for line in seen(two_ranks, rank, "val") if (line["loader"], line["epoch"]) == (loader, epoch)]
+            for rank in (0, 1)
+        ]
+        assert [len(lines) for lines in ranks] == [batches, batches]
+        rows = [row for lines in ranks for line in lines for row in zip(line["index"], line["valid"])]
+        assert len(rows) == 4 * batches
+        assert sorted(index for index, valid in rows if valid) == list(range(samples))
+
+
+def test_what_one_rank_learned_for_the_inputs_all_ranks_have(two_ranks: Path) -> None:
+    learned = [json.loads((two_ranks / f"inputs-{rank}.json").read_text()) for rank in (0, 1)]
     assert learned[0] == learned[1] and learned[0]["titles"] > 0
 
 

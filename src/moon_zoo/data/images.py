@@ -143,8 +143,7 @@ def _decode_jpeg(
     try:
         return decode_jpeg(torch.frombuffer(bytearray(photo), dtype=torch.uint8), mode=ImageReadMode.RGB)
     except RuntimeError:
-        # It refuses what lacks only its end marker, which many cameras and crops leave out. Pillow reads that, and says
-        # plainly how many bytes are missing where more than the marker is.
+        # Pillow reads some of what it refuses, and says plainly what is wrong with the rest.
         return _decode_other(photo, target, mode, box)
 
 

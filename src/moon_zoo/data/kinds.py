@@ -63,6 +63,7 @@ class Product:
     core_boxes: list[Box | None] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self._check_types()
         self.spu_id = self.spu_id or self.item_id
         self.category = tuple(self.category)
         if not self.photo_roles:
@@ -72,9 +73,19 @@ class Product:
         self.core_boxes = [None if box is None else _box(box) for box in self.core_boxes]
         self._check()
 
-    def _check(self) -> None:
+    def _check_types(self) -> None:
+        """Shards may come from anywhere: a number for a title or a word for a path must not get further than here."""
         if not self.item_id:
             raise DataError("a product without an item_id", change="the column or field that holds item_id")
+        for name in ("item_id", "title", "description", "spu_id"):
+            if not isinstance(getattr(self, name), str):
+                raise DataError(f"the {name} of product {self.item_id} is no text: {getattr(self, name)!r}")
+        if isinstance(self.category, str) or not all(isinstance(part, str) for part in self.category):
+            raise DataError(f"the category of product {self.item_id} is no path of names: {self.category!r}")
+        if not all(isinstance(word, str) for pair in self.attributes.items() for word in pair):
+            raise DataError(f"the attributes of product {self.item_id} are not names and texts: {self.attributes!r}")
+
+    def _check(self) -> None:
         for name, values in (("photo_roles", self.photo_roles), ("core_boxes", self.core_boxes)):
             if len(values) != len(self.photos):
                 raise DataError(f"product {self.item_id} has {len(self.photos)} photos but {len(values)} {name}")

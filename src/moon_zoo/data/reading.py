@@ -8,6 +8,7 @@ memory.
 from __future__ import annotations
 
 import os
+from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
@@ -50,7 +51,7 @@ class IndexedShards:
         self.kind = kind_of(self.manifest.kind)
         self.folder = remote.parent(manifest_location(path))
         self._cache_bytes = cache_bytes
-        self._ends = np.cumsum(self.manifest.shard_sizes)
+        self._ends: list[int] = np.cumsum(self.manifest.shard_sizes).tolist()
         self._open: OrderedDict[int, _OpenShard] = OrderedDict()
 
     def __len__(self) -> int:
@@ -106,8 +107,8 @@ class IndexedShards:
     def _find(self, position: int) -> tuple[_OpenShard, int]:
         if not 0 <= position < len(self):
             raise IndexError(f"position {position} of {len(self)} samples")
-        number = int(np.searchsorted(self._ends, position, side="right"))
-        first = int(self._ends[number]) - self.manifest.shards[number].samples
+        number = bisect_right(self._ends, position)
+        first = self._ends[number] - self.manifest.shards[number].samples
         return self._shard(number), position - first
 
     def _shard(self, number: int) -> _OpenShard:

@@ -319,8 +319,11 @@ def write_splits(
                     )
                 writers[split].write(key, sample)
             manifests = {split: writer.close() for split, writer in writers.items()}
-        except BaseException:
+        except BaseException as error:
             for writer in writers.values():
                 writer.abort()
+            if isinstance(error, DataError) and error.where is not None:
+                # The writers know only the hidden work folder, which is gone by the time this is read.
+                error.where = error.where.replace(os.fspath(publication.folder), os.fspath(publication.target))
             raise
     return manifests
