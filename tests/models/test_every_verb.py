@@ -74,7 +74,9 @@ def test_checkpoint_loads_without_pickle_and_with_plain_values_alone(run: Run) -
 
 
 @pytest.mark.parametrize("verb", ["validate", "test"])
-def test_evaluation_of_the_run_prints_its_figures_as_json(run: Run, verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_evaluation_of_the_run_prints_its_figures_as_json(
+    run: Run, verb: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main([verb, "--run", str(run.folder), "--json", "--quiet"]) == 0
     figures = json.loads(capsys.readouterr().out)
     split = "val" if verb == "validate" else "test"

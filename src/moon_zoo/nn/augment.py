@@ -98,6 +98,29 @@ def erase(pixels: Tensor, probability: float, largest_area: float) -> Tensor:
     return torch.where(inside[:, None], pixels.mean((2, 3), keepdim=True), pixels)
 
 
+def replace_white(photos: Tensor, backgrounds: Tensor, probability: float, threshold: int = 243) -> Tensor:
+    """Put studio photos in front of other photos: what is nearly white shows the background instead.
+
+    Bridges the gap between clean catalogue photos and those that customers take. White parts of a product become
+    see-through as well, which is why only some photos are changed.
+
+    Args:
+        photos: uint8 or float in ``[0, 255]``, ``(batch, 3, height, width)``.
+        backgrounds: Of the same shape.
+        probability: Chance per photo.
+        threshold: A pixel is background if all its channels are above this.
+
+    Returns:
+        Float in ``[0, 255]``, ``(batch, 3, height, width)``.
+    """
+    pixels = photos.float()
+    product = (pixels.amin(1, keepdim=True) <= threshold).float()  # (batch, 1, height, width)
+    # Grown by a pixel and softened, so that no white seam is left around the product.
+    product = F.avg_pool2d(F.max_pool2d(product, 3, 1, 1), 3, 1, 1)
+    chosen = torch.rand(len(pixels), 1, 1, 1, device=pixels.device) < probability
+    return torch.where(chosen, torch.lerp(backgrounds.float(), pixels, product), pixels)
+
+
 def rotate(pixels: Tensor, degrees: float) -> Tensor:
     """Rotate each photo by an angle of its own, uniform in ``[-degrees, degrees]``.
 

@@ -73,7 +73,7 @@ def info_nce(
     scale = _scalar(scale, queries)
     log_sums, _ = tiled_logsumexp(pairs.queries, pairs.documents, scale, exclusions, tile=tile)
     log_sums = _with_extra(log_sums, pairs.queries, pairs.query_groups, scale, extra_documents, tile)
-    return pairs.row_loss(log_sums, scale)
+    return pairs.row_loss(log_sums, pairs.positives(scale))
 
 
 def symmetric_info_nce(
@@ -123,8 +123,9 @@ def symmetric_info_nce(
         own_groups = pairs.document_groups[pairs.own]
         own = _with_extra(own, documents, own_groups, scale, extra_queries, tile)
         column_sums = torch.cat([before, own, after])
-    row_loss = pairs.row_loss(row_sums, scale)
-    return 0.5 * (row_loss + pairs.column_loss(logsumexp_over_ranks(column_sums), scale))
+    positives = pairs.positives(scale)
+    row_loss = pairs.row_loss(row_sums, positives)
+    return 0.5 * (row_loss + pairs.column_loss(logsumexp_over_ranks(column_sums), positives))
 
 
 @dataclass(frozen=True)
@@ -174,16 +175,16 @@ class _Pairs:
             column_groups=self.document_groups,
         )
 
-    def row_loss(self, log_sums: Tensor, scale: Tensor) -> Tensor:
+    def row_loss(self, log_sums: Tensor, positives: tuple[Tensor, Tensor]) -> Tensor:
         """Of queries: ``(queries,)`` log-sums to a scalar."""
-        similarity, counts = self._positives(scale)
+        similarity, counts = positives
         counted = self._counted(counts)
         total = sum_over_ranks(counted.sum(dtype=log_sums.dtype)).clamp_min(1.0)
         # where, not a product: the log-sum of a row left out may be infinite.
         losses = torch.where(counted, log_sums - similarity / counts.clamp_min(1.0), log_sums.new_zeros(()))
         return losses.sum() * (world_size() / total)
 
-    def column_loss(self, log_sums: Tensor, scale: Tensor) -> Tensor:
+    def column_loss(self, log_sums: Tensor, positives: tuple[Tensor, Tensor]) -> Tensor:
         """Of documents: ``(all documents,)`` joined log-sums to a scalar.
 
         Document j's mean over its positive queries is spread over ranks: a query adds ``s_ij / |queries of the
@@ -195,13 +196,13 @@ class _Pairs:
         if self.document_valid is not None:
             counted = counted & self.document_valid
         total = counted.sum(dtype=log_sums.dtype).clamp_min(1.0)
-        similarity, document_counts = self._positives(scale)
+        similarity, document_counts = positives
         share = similarity / all_queries.count_for(self.query_groups).clamp_min(1.0)
         pulled = torch.where(self._counted(document_counts), share, share.new_zeros(())).sum() * world_size()
         pushed = torch.where(counted, log_sums, log_sums.new_zeros(())).sum()
         return (pushed - pulled) / total
 
-    def _positives(self, scale: Tensor) -> tuple[Tensor, Tensor]:
+    def positives(self, scale: Tensor) -> tuple[Tensor, Tensor]:
         """Per query the summed logits of its positives, and how many they are."""
         groups = Groups.of(self.document_groups, self.document_valid)
         sums = groups.sum_for(self.query_groups, self.documents)  # (queries, dim)

@@ -56,9 +56,10 @@ class Groups:
         rows = rows.to(torch.promote_types(rows.dtype, torch.float32))
         if self.valid is not None:
             rows = torch.where(self.valid[:, None], rows, rows.new_zeros(()))
-        table = torch.zeros_like(rows).index_add(0, self.slot_of_row, rows)
         slot, found = self._find(groups)
-        return torch.where(found[:, None], table[slot], table.new_zeros(()))
+        # A group without rows reads the spare last row, which stays zero.
+        table = rows.new_zeros(len(rows) + 1, rows.shape[1]).index_add_(0, self.slot_of_row, rows)
+        return table[torch.where(found, slot, len(rows))]
 
     def count_for(self, groups: Tensor) -> Tensor:
         """For each of ``groups`` how many valid rows are in it, float32 ``(queries,)``."""

@@ -148,7 +148,8 @@ def _create_backbone(name: str, pretrained: bool, options: dict[str, Any]) -> An
     except (OSError, RuntimeError, FileNotFoundError) as error:
         raise CheckpointError(
             f"the weights of image tower {name} cannot be loaded: {error}",
-            change="model.init_args.image_tower to local-dir:FOLDER with config.json and model.safetensors, or image_pretrained to false",
+            change="model.init_args.image_tower to local-dir:FOLDER, which holds config.json and model.safetensors; "
+            "or model.init_args.image_pretrained to false",
         ) from error
 
 

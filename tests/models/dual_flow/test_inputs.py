@@ -16,7 +16,9 @@ from moon_zoo.data.transforms import PhotoTransform
 from moon_zoo.errors import RecipeError
 from moon_zoo.models.dual_flow.inputs import DualFlowInputs, attribute_id
 
-MANIFEST = Manifest(kind="product", shards=[], vocabularies={"category": ["mug"], "attributes": {"colour": ["red", "blue"]}})
+MANIFEST = Manifest(
+    kind="product", shards=[], vocabularies={"category": ["mug"], "attributes": {"colour": ["red", "blue"]}}
+)
 
 
 def photo(colour: tuple[int, int, int], size: int = 24) -> bytes:

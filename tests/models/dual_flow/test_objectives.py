@@ -16,7 +16,9 @@ def embeddings(rows: int, dim: int = 6, seed: int = 0) -> dict[str, torch.Tensor
 
 
 def presence(rows: int, **missing: list[int]) -> dict[str, torch.Tensor]:
-    flags = {part: torch.ones(rows, dtype=torch.bool) for part in ("query_photo", "query_text", "item_photo", "item_text")}
+    flags = {
+        part: torch.ones(rows, dtype=torch.bool) for part in ("query_photo", "query_text", "item_photo", "item_text")
+    }
     for part, places in missing.items():
         flags[part][places] = False
     return flags

@@ -29,6 +29,7 @@ class DualFlowInputs:
 
     Args:
         photo: Decodes, crops and resizes photos to one size.
+        item_photo: The same for the items' catalogue photos; None for the same.
         tokenizer: Hub name or local folder of a tokenizer; None trains one on the training shards' own text.
         vocab_size: Largest vocabulary of a trained tokenizer.
         max_tokens: Longest text in tokens; what is longer is cut.
@@ -43,6 +44,7 @@ class DualFlowInputs:
         self,
         photo: PhotoTransform,
         *,
+        item_photo: PhotoTransform | None = None,
         tokenizer: str | None = None,
         vocab_size: int = 4096,
         max_tokens: int = 48,
@@ -57,6 +59,7 @@ class DualFlowInputs:
                     change="model.init_args.text_fields",
                 )
         self.photo = photo
+        self.item_photo = item_photo if item_photo is not None else photo
         self.vocab_size = vocab_size
         self.max_tokens = max_tokens
         self.text_fields = tuple(text_fields)
@@ -105,7 +108,7 @@ class DualFlowInputs:
         item_ids, item_mask = self.encode_text(item_text)
         tensors = {
             "query_photo": self.photo(query_photo, draw),
-            "item_photo": self.photo(item_photo, draw),
+            "item_photo": self.item_photo(item_photo, draw),
             "item_token_ids": item_ids,
             "item_token_mask": item_mask,
             "has_query_photo": torch.tensor(query_photo is not None),

@@ -8,6 +8,7 @@ of the objectives, the fused product and many-to-one positives are ours.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -22,7 +23,7 @@ from moon_zoo.models.dual_flow.evaluation import RetrievalEvaluation
 from moon_zoo.models.dual_flow.inputs import DualFlowInputs, attribute_id
 from moon_zoo.models.dual_flow.network import DualFlowNetwork
 from moon_zoo.models.dual_flow.objectives import OBJECTIVES, PARTS, Objectives, with_fused
-from moon_zoo.nn.augment import PhotoAugment
+from moon_zoo.nn.augment import PhotoAugment, replace_white
 from moon_zoo.nn.grad_cache import grad_cached, split_batch
 from moon_zoo.nn.towers import ImageTower, Pooling, TextTower
 
@@ -58,8 +59,10 @@ class DualFlow(ZooModule):
         symmetric: Whether ``info_nce`` also goes from products to queries.
         micro_batch_size: Encode this many samples at a time (GradCache): memory as for them, loss over the whole
             batch; null encodes the batch at once.
-        crop_scale: Smallest and largest share of a photo's area that a training crop keeps.
+        crop_scale: Smallest and largest share of a query photo's area that a training crop keeps.
         horizontal_flip: Whether training photos are mirrored half of the time.
+        item_crop_scale: The same for the items' catalogue photos; null for the same.
+        item_background: Chance that a catalogue photo's white ground is replaced by another photo in training.
         augment: Arguments of `moon_zoo.nn.augment.PhotoAugment`; null for none.
         resize: How evaluation photos become square: ``crop``, ``letterbox`` or ``squash``.
         channels_last: Whether the image tower runs in channels-last memory order, faster for convolutions.
@@ -105,6 +108,8 @@ class DualFlow(ZooModule):
         micro_batch_size: int | None = None,
         crop_scale: tuple[float, float] = (0.5, 1.0),
         horizontal_flip: bool = True,
+        item_crop_scale: tuple[float, float] | None = None,
+        item_background: float = 0.0,
         augment: dict[str, float] | None = None,
         resize: Literal["crop", "letterbox", "squash"] = "squash",
         channels_last: bool = True,
@@ -116,8 +121,10 @@ class DualFlow(ZooModule):
         lr_scheduler: LRSchedulerCallable | None = None,
         warmup_steps: int = 0,
     ) -> None:
+        photo = PhotoTransform(image_size, crop_scale=crop_scale, horizontal_flip=horizontal_flip, resize=resize)
         inputs = DualFlowInputs(
-            PhotoTransform(image_size, crop_scale=crop_scale, horizontal_flip=horizontal_flip, resize=resize),
+            photo,
+            item_photo=photo if item_crop_scale is None else replace(photo, crop_scale=item_crop_scale),
             tokenizer=tokenizer if tokenizer is not None else text_tower,
             vocab_size=vocab_size,
             max_tokens=max_tokens,
@@ -158,6 +165,7 @@ class DualFlow(ZooModule):
             symmetric=symmetric,
         )
         self.augment = PhotoAugment(**augment) if augment is not None else nn.Identity()
+        self.item_background = item_background
         self.positives = positives
         self.micro_batch_size = micro_batch_size
         self.category_prompt = category_prompt
@@ -176,7 +184,7 @@ class DualFlow(ZooModule):
     def forward(self, batch: Mapping[str, Tensor], sides: Sequence[str] = ("query", "item")) -> dict[str, Tensor]:
         """Unit embeddings of the photos and texts of the given sides: `PARTS` to ``(batch, dim)`` each."""
         rows = len(batch["item_photo"])
-        photos = self._photos(torch.cat([batch[f"{side}_photo"] for side in sides]))
+        photos = self._photos(torch.cat([self._drawn(batch, side) for side in sides]))
         embeddings = {f"{side}_photo": part for side, part in zip(sides, photos.split(rows))}
         # Products have no query text, and running the tower on nothing but padding would be wasted.
         worded = [side for side in sides if f"{side}_token_ids" in batch]
@@ -195,6 +203,13 @@ class DualFlow(ZooModule):
         token_ids = torch.stack([ids for ids, _ in encoded]).to(self.device)
         token_mask = torch.stack([mask for _, mask in encoded]).to(self.device)
         return self.network.encode_text(token_ids, token_mask)
+
+    def _drawn(self, batch: Mapping[str, Tensor], side: str) -> Tensor:
+        """A side's photos; in training some catalogue photos stand in front of other samples' query photos."""
+        photos = batch[f"{side}_photo"]
+        if not self.training or side != "item" or self.item_background == 0:
+            return photos
+        return replace_white(photos, batch["query_photo"].roll(1, 0), self.item_background)
 
     def _photos(self, photos: Tensor) -> Tensor:
         photos = self.augment(photos)
