@@ -69,5 +69,5 @@ class Groups:
         return torch.where(found, counts[slot], counts.new_zeros(())).float()
 
     def _find(self, groups: Tensor) -> tuple[Tensor, Tensor]:
-        place = torch.searchsorted(self.ids, groups).clamp_(max=len(self.ids) - 1)
+        place = torch.searchsorted(self.ids, groups.contiguous()).clamp_(max=len(self.ids) - 1)
         return self.slots[place], self.ids[place] == groups
