@@ -120,7 +120,7 @@ def test_missing_shard_stops_training_in_words(product_set: Path, tmp_path: Path
 
     copy = Path(shutil.copytree(product_set, tmp_path / "copy"))
     (copy / "products-000004.tar").unlink()
-    with pytest.raises(DataError, match="products-000004.tar is missing"):
+    with pytest.raises(DataError, match=r"products-000004.tar is missing"):
         batches_of(copy, num_workers=1)
 
 

@@ -13,12 +13,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 
 from moon_zoo.data.datamodule import ShardDataModule
 from moon_zoo.data.order import EpochOrder
 from moon_zoo.errors import DataError
 from tests.conftest import NUM_PRODUCTS, write_products
-from tests.data.tiny import TinyModule, build_trainer
+from tests.data.tiny import Seen, TinyModule, build_trainer
 
 TINY = Path(__file__).parent / "tiny.py"
 SIZES = [5, 5, 5, 5, 5, 5, 5, 2]
@@ -125,7 +126,7 @@ def test_what_one_rank_learned_for_the_inputs_all_ranks_have(two_ranks: Path) ->
 
 def resume_here(out: Path, data: ShardDataModule, path: Path | None, epochs: int = 2, **more: object) -> list[dict]:
     out.mkdir(parents=True, exist_ok=True)
-    trainer = build_trainer(out, max_epochs=epochs, num_sanity_val_steps=0, **more)
+    trainer = build_trainer(out, **({"max_epochs": epochs, "num_sanity_val_steps": 0} | more))
     trainer.fit(TinyModule(), datamodule=data, ckpt_path=path)
     return seen(out)
 
@@ -143,17 +144,22 @@ def test_remaining_samples_are_those_not_seen(
     assert indexes(lines, epoch=1) == following[: NUM_PRODUCTS // batch * batch]
 
 
-def test_resumed_run_equals_the_uninterrupted_one(product_set: Path, tmp_path: Path) -> None:
-    """From every one of the checkpoints of 2 epochs of 9 steps, among them both ends of epochs: same samples, same draws."""
+@pytest.mark.parametrize(
+    "limits",
+    [{"max_epochs": 2}, {"max_epochs": -1, "max_steps": 18}, {"max_epochs": 2, "val_check_interval": 4}],
+    ids=["epochs", "steps", "validation-in-mid-epoch"],
+)
+def test_resumed_run_equals_the_uninterrupted_one(limits: dict, product_set: Path, tmp_path: Path) -> None:
+    """From checkpoints of 2 epochs of 9 steps, among them both ends of epochs: same samples, same draws, same weights."""
 
     def data() -> ShardDataModule:
         return ShardDataModule(train=str(product_set), val=str(product_set), batch_size=4, num_workers=0, seed=SEED)
 
-    whole = resume_here(tmp_path / "whole", data(), None)
+    whole = resume_here(tmp_path / "whole", data(), None, **limits)
     assert len(whole) == 18
     weights = torch.load(checkpoint(tmp_path / "whole", 18), weights_only=True)["state_dict"]
     for step in (1, 5, 8, 9, 10, 17):
-        rest = resume_here(tmp_path / str(step), data(), checkpoint(tmp_path / "whole", step))
+        rest = resume_here(tmp_path / str(step), data(), checkpoint(tmp_path / "whole", step), **limits)
         assert rest == whole[step:], f"resumed at step {step}"
         resumed = torch.load(checkpoint(tmp_path / str(step), 18), weights_only=True)["state_dict"]
         assert torch.equal(weights["layer.weight"], resumed["layer.weight"])
@@ -161,10 +167,6 @@ def test_resumed_run_equals_the_uninterrupted_one(product_set: Path, tmp_path: P
 
 def test_resumed_from_a_checkpoint_of_the_end_of_an_epoch(product_set: Path, tmp_path: Path) -> None:
     """The default checkpoint of Lightning is made after validation, when the epoch is over but not yet counted."""
-    from lightning.pytorch.callbacks import ModelCheckpoint
-
-    from tests.data.tiny import Seen
-
     for name, val in (("with", str(product_set)), ("without", None)):
         out = tmp_path / name
         out.mkdir()
@@ -196,6 +198,30 @@ def test_second_break_after_a_change_of_batch_size(killed: Path, product_set: Pa
     order = EpochOrder(SIZES, seed=SEED, epoch=0).positions(0, NUM_PRODUCTS).tolist()
     assert indexes(first)[:10] == order[12:22]
     assert indexes(second) == order[22:34]
+
+
+def test_batch_that_failed_in_mid_step_is_drawn_again(product_set: Path, tmp_path: Path) -> None:
+    """Four steps of 4 are done, the fifth raises, and the checkpoint is made then and there."""
+
+    class Failing(TinyModule):
+        def training_step(self, batch: dict, batch_idx: int) -> torch.Tensor:
+            if self.global_step == 4:
+                raise KeyboardInterrupt
+            return super().training_step(batch, batch_idx)
+
+    class Saving(Callback):
+        def on_exception(self, trainer: object, module: object, error: BaseException) -> None:
+            trainer.save_checkpoint(tmp_path / "broken.ckpt")  # type: ignore[attr-defined]
+
+    data = ShardDataModule(train=str(product_set), batch_size=4, num_workers=1, seed=SEED)
+    trainer = build_trainer(tmp_path, max_epochs=1, callbacks=[Saving()])
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        trainer.fit(Failing(), datamodule=data)
+    for batch in (4, 3):
+        data = ShardDataModule(train=str(product_set), batch_size=batch, num_workers=0, seed=SEED)
+        lines = resume_here(tmp_path / str(batch), data, tmp_path / "broken.ckpt", epochs=1)
+        order = EpochOrder(SIZES, seed=SEED, epoch=0).positions(0, NUM_PRODUCTS).tolist()
+        assert indexes(lines) == order[16 : 16 + 21 // batch * batch]
 
 
 def test_other_shards_are_refused_in_words(killed: Path, tmp_path: Path) -> None:

@@ -204,7 +204,15 @@ class _Handing:
     def __next__(self) -> dict[str, Tensor]:
         batch = next(self._batches)
         if isinstance(batch, Failure):
-            raise batch.error
+            error = batch.error
+            # Stop the workers now. The error's traceback holds this frame, and this frame would hold error and workers in
+            # a cycle, whose collection in a later fork waits for processes that are not its children.
+            self._batches = iter(())
+            del batch
+            try:
+                raise error
+            finally:
+                del error
         if self._sampler is not None:
             self._sampler.taken += 1
         return batch

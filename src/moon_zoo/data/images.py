@@ -16,6 +16,7 @@ import contextlib
 import io
 import math
 import warnings
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -109,8 +110,8 @@ def random_box(
     width: int,
     generator: torch.Generator | None,
     *,
-    scale: tuple[float, float] = (0.5, 1.0),
-    ratio: tuple[float, float] = (3 / 4, 4 / 3),
+    scale: Sequence[float] = (0.5, 1.0),
+    ratio: Sequence[float] = (3 / 4, 4 / 3),
 ) -> Box:
     """The box of a random resized crop.
 
