@@ -17,6 +17,9 @@ import torch
 from moon_zoo.metrics.bank import EmbeddingBank, Rows, retrieval_figures, top_results
 from tests.metrics import two_processes
 
+# One start of the two processes serves all tests: they must stay on one worker.
+pytestmark = pytest.mark.xdist_group("metrics_two_processes")
+
 
 def rows(embeddings: list[list[float]], items: list[int], spus: list[int]) -> Rows:
     unknown = torch.full((len(items),), -1)

@@ -14,6 +14,9 @@ from torch import Tensor
 
 from tests.nn import two_processes
 
+# One start of the two processes serves all tests: they must stay on one worker.
+pytestmark = pytest.mark.xdist_group("nn_two_processes")
+
 
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Tensor]]:

@@ -1,0 +1,1 @@
+"""Metrics over whole sets, with bounded memory, exact for any number of processes."""

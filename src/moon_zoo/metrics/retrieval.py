@@ -18,8 +18,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-STRIP_BYTES = 64 << 20
-"""Memory for one strip of similarities, in bytes."""
+STRIP_BYTES = 128 << 20
+"""Memory for one strip of similarities, in bytes; masks and one copy come to twice as much again."""
+
+LIST_BYTES = 1 << 20
+"""Bytes of scores that `ranking_metrics` takes at a time on a CPU, so that all it makes of them stays in the cache."""
 
 RESOLUTION = 2.0**-20
 """Cosines nearer than this are ties: products of equal vectors differ in their last bits with the place in a matrix."""
@@ -46,6 +49,16 @@ def ranking_metrics(
             f"scores and relevance must be (queries, candidates): {tuple(scores.shape)}, {tuple(relevance.shape)}"
         )
     _check_cut_offs(ks)
+    strips = [
+        _strip_metrics(scores[rows], relevance[rows], None if valid is None else valid[rows], ks)
+        for rows in _strips(len(scores), scores.shape[1], LIST_BYTES if scores.device.type == "cpu" else STRIP_BYTES)
+    ]
+    if not strips:
+        strips = [_strip_metrics(scores.new_zeros(0, 1), relevance.new_zeros(0, 1), None, ks)]
+    return {name: torch.cat([strip[name] for strip in strips]) for name in strips[0]}
+
+
+def _strip_metrics(scores: Tensor, relevance: Tensor, valid: Tensor | None, ks: Sequence[int]) -> dict[str, Tensor]:
     if bool(scores.isnan().any()):
         raise ValueError("a score is not a number: it has no place in an order")
     gains = relevance.float()
@@ -191,6 +204,7 @@ def retrieval_ranks(
         Ranks of all queries. Memory beside inputs and results is a few strips.
     """
     _check_pairs(queries, documents, query_items, document_items)
+    documents = documents.float()  # once, not for every strip
     found, relevant_counts, document_counts = [], [], []
     for strip in _strips(len(queries), len(documents), strip_bytes):
         scores = _similarities(queries[strip], documents)
@@ -242,6 +256,7 @@ def top_documents(
         document that is needed to fill a row has similarity ``-inf``.
     """
     _check_pairs(queries, documents, query_items, document_items)
+    documents = documents.float()
     k = min(k, len(documents))
     scores_of, places_of = [queries.new_zeros(0, k, dtype=torch.float32)], [queries.new_zeros(0, k, dtype=torch.int64)]
     for strip in _strips(len(queries), len(documents), strip_bytes):
@@ -269,7 +284,7 @@ def nearest_accuracy(embeddings: Tensor, labels: Tensor, class_embeddings: Tenso
     """
     known = labels >= 0
     right, count = 0.0, int(known.sum())
-    embeddings, labels = embeddings[known], labels[known]
+    embeddings, labels, class_embeddings = embeddings[known], labels[known], class_embeddings.float()
     for strip in _strips(count, len(class_embeddings), STRIP_BYTES):
         scores = _similarities(embeddings[strip], class_embeddings)
         own = scores.gather(1, labels[strip, None])
@@ -301,9 +316,9 @@ def chance_recall(k: int | Tensor, num_relevant: Tensor, num_documents: Tensor) 
 
 
 def _similarities(queries: Tensor, documents: Tensor) -> Tensor:
-    """Inner products on a grid of `RESOLUTION`, float32 ``(queries, documents)``."""
+    """Inner products with float32 documents on a grid of `RESOLUTION`, float32 ``(queries, documents)``."""
     with torch.autocast(queries.device.type, enabled=False):
-        scores = queries.float() @ documents.float().T
+        scores = queries.float() @ documents.T
     return scores.mul_(1 / RESOLUTION).round_().mul_(RESOLUTION)
 
 
