@@ -71,7 +71,9 @@ class TextTokenizer:
                 change="model.init_args.tokenizer to a folder that holds tokenizer.json",
             ) from error
         if not getattr(found, "is_fast", False):
-            raise CheckpointError(f"the tokenizer {name} has no tokenizer.json (fast form)", change="model.init_args.tokenizer")
+            raise CheckpointError(
+                f"the tokenizer {name} has no tokenizer.json (fast form)", change="model.init_args.tokenizer"
+            )
         return cls(found.backend_tokenizer, pad_id=found.pad_token_id or 0)
 
     @property
