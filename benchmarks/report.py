@@ -17,6 +17,11 @@ def table(folder: Path = RESULTS) -> str:
     for path in sorted(folder.glob("*.csv")):
         with path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
+        missing = {"case", "peer", "median", "unit", "ratio"} - set(rows[0] if rows else ())
+        if rows and missing:
+            raise SystemExit(
+                f"{path} lacks the columns {', '.join(sorted(missing))}: write it with _harness.write_rows"
+            )
         if rows:
             sections.append(section(path.stem, rows))
     return "\n\n".join(sections) if sections else "No results yet: `make bench`."

@@ -3,9 +3,9 @@
     python benchmarks/run.py                     # all of them
     python benchmarks/run.py contrastive         # some of them
 
-A benchmark is a file here whose name does not begin with an underscore. Its peers are those of ``requirements.txt`` in
-``.venv-bench``; peers that cannot live with others are named in ``requirements-<name>.txt`` and get
-``.venv-bench-<name>``. Environments are made on first use, and again when a list of requirements changes.
+A benchmark is a file here whose name does not begin with an underscore or with another's name. Its peers are those of
+``requirements.txt`` in ``.venv-bench``; peers that cannot live with others are named in ``requirements-<name>.txt``
+and get ``.venv-bench-<name>``. Environments are made on first use, and again when a list of requirements changes.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ NOT_BENCHMARKS = ("run", "report")
 
 
 def names() -> list[str]:
-    """All benchmarks, in alphabetical order."""
-    return sorted(path.stem for path in HERE.glob("*.py") if path.stem[0] != "_" and path.stem not in NOT_BENCHMARKS)
+    """All benchmarks, in alphabetical order. ``loader_open_clip.py`` beside ``loader.py`` is a part of it, no other."""
+    stems = {path.stem for path in HERE.glob("*.py") if path.stem[0] != "_"} - set(NOT_BENCHMARKS)
+    return sorted(stem for stem in stems if not any(stem.startswith(f"{other}_") for other in stems))
 
 
 def environment(name: str) -> Path:
