@@ -137,7 +137,7 @@ _KNOWN: list[MetricInfo] = [
         "loss",
         "nats",
         "lower",
-        "What is minimised. In validation it is a mean over batches and depends on their size: compare only equal ones.",
+        "What is minimised. A model whose validation ranks a whole set takes it over that set, else it is a mean over batches.",
         low=None,
     ),
     _info("loss/{name}", "nats", "lower", "One term of the loss.", low=None),
