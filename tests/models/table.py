@@ -16,6 +16,8 @@ class Row:
         init_args: Settings that make it tiny.
         metric: A figure that validation must log.
         columns: Columns that predict must write.
+        exact_init_args: Further settings that leave nothing to chance and no statistics to a rank (no dropout, no batch
+            norm), so that two processes must equal one.
     """
 
     name: str
@@ -23,6 +25,7 @@ class Row:
     init_args: dict[str, Any] = field(default_factory=dict)
     metric: str = "val/loss"
     columns: tuple[str, ...] = ()
+    exact_init_args: dict[str, Any] = field(default_factory=dict)
 
 
 TINY_TOWERS: dict[str, Any] = {
@@ -47,5 +50,14 @@ MODELS: tuple[Row, ...] = (
         init_args=TINY_TOWERS,
         metric="val/photo_to_product/recall@1",
         columns=("query", "item", "score"),
+        exact_init_args={
+            "image_tower": "test_vit",
+            "image_tower_options": {"img_size": 32, "depth": 1},
+            "text_tower_options": TINY_TOWERS["text_tower_options"]
+            | {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0},
+            "objectives": {"query_to_product": 1.0, "photo_to_photo": 1.0, "photo_to_text": 0.5},
+            "queue_size": 12,
+            "micro_batch_size": 2,
+        },
     ),
 )

@@ -18,8 +18,6 @@ from moon_zoo import registry
 from moon_zoo.cli.main import main
 from tests.models.table import MODELS, Row
 
-pytestmark = pytest.mark.xdist_group("every_verb")  # one worker: the runs are made once
-
 
 @dataclass(frozen=True)
 class Run:

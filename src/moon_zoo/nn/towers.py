@@ -102,11 +102,12 @@ class TextTower(nn.Module):
     ) -> None:
         super().__init__()
         self.pooling = pooling
+        self.encoder: Any
         if name is None:
             self.encoder = _build_small_encoder(vocab_size, max_tokens, {**self.SMALL, **(options or {})})
         else:
             self.encoder = _load_encoder(name, pretrained, dict(options or {}))
-        self.dim: int = self.encoder.config.hidden_size
+        self.dim = int(self.encoder.config.hidden_size)
 
     def forward(self, token_ids: Tensor, token_mask: Tensor) -> Tensor:
         """Features of texts.

@@ -75,6 +75,7 @@ class DualFlow(ZooModule):
         warmup_steps: Optimiser steps over which the learning rate grows from 0.
     """
 
+    inputs: DualFlowInputs
     sample_kinds: ClassVar[tuple[str, ...]] = ("product", "search")
     primary_metric: ClassVar[str] = "val/photo_to_product/recall@1"
 

@@ -7,9 +7,11 @@ the query types of MOON (arXiv:2508.11999, section 3.2).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Literal, cast
 
+import torch
 from torch import Tensor, nn
 
 from moon_zoo.models.dual_flow.network import fuse
@@ -112,59 +114,43 @@ class Objectives(nn.Module):
             A scalar. An objective for which the batch has nothing adds 0.
         """
         embeddings, presence = with_fused(embeddings, presence)
-        scale = self.logit_scale()
-        bias = self.logit_bias() if self.logit_bias is not None else None
+        contrast = self._contrast()
         self.logged = {
             "temperature": self.logit_scale.temperature,
             "mean_cosine/item": mean_pairwise_cosine(embeddings["item"], presence["item"]),
         }
-        total = embeddings["item"].new_zeros(())
+        # Every tower has its place in the graph, whatever the objectives and the batch: DDP waits for all parameters.
+        total = torch.stack([embeddings[part].sum() for part in PARTS]).sum() * 0.0
         for name, weight in self.weights.items():
             query, document = OBJECTIVES[name]
-            value = self._loss(
+            value = contrast(
                 embeddings[query],
                 embeddings[document],
-                scale,
-                bias,
-                groups,
-                presence[query],
-                presence[document],
-                document,
+                query_groups=groups,
+                document_groups=groups,
+                query_valid=presence[query],
+                document_valid=presence[document],
+                extra_documents=self._queue(document).documents() if document in self.queues else None,
             )
             self.logged[f"loss/{name}"] = value.detach()
             total = total + weight * value
-        for name, queue in self.queues.items():
+        for name in self.queues:
             self._pending[name] = (embeddings[name].detach(), groups, presence[name])
-            self.logged["queue_staleness"] = queue.staleness()
+            self.logged["queue_staleness"] = self._queue(name).staleness()
         return total
 
-    def _loss(
-        self,
-        queries: Tensor,
-        documents: Tensor,
-        scale: Tensor,
-        bias: Tensor | None,
-        groups: Tensor,
-        query_valid: Tensor,
-        document_valid: Tensor,
-        document: str,
-    ) -> Tensor:
-        extra = self.queues[document].documents() if document in self.queues else None
-        shared = {
-            "query_groups": groups,
-            "document_groups": groups,
-            "query_valid": query_valid,
-            "document_valid": document_valid,
-            "extra_documents": extra,
-        }
-        if bias is not None:
-            return sigmoid_loss(queries, documents, scale, bias, **shared)
-        if self.symmetric:
-            return symmetric_info_nce(queries, documents, scale, **shared)
-        return info_nce(queries, documents, scale, **shared)
+    def _contrast(self) -> Callable[..., Tensor]:
+        """The recipe's loss at the present temperature."""
+        scale = self.logit_scale()
+        if self.logit_bias is not None:
+            return partial(sigmoid_loss, scale=scale, bias=self.logit_bias())
+        return partial(symmetric_info_nce if self.symmetric else info_nce, scale=scale)
+
+    def _queue(self, name: str) -> NegativeQueue:
+        return cast(NegativeQueue, self.queues[name])
 
     def push_to_queue(self) -> None:
         """Hand the last batch's products to the queues; to be called once per step, after the backward pass."""
         for name, (embeddings, groups, valid) in self._pending.items():
-            self.queues[name].push(embeddings, groups, valid)
+            self._queue(name).push(embeddings, groups, valid)
         self._pending = {}
