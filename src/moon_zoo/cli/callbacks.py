@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
 from lightning.pytorch.trainer.states import TrainerFn
 
 from moon_zoo.cli.output import say
@@ -95,6 +95,14 @@ class ValidateAtTheEnd(Callback):
         """Ask for the end, which lets Lightning validate, a moment before the step limit would."""
         if 0 < trainer.max_steps <= trainer.global_step:
             trainer.should_stop = True
+
+
+class ProgressBar(RichProgressBar):
+    """Lightning's bar for terminals, with epochs counted from 1 and without an end where there is none."""
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        last = self.trainer.max_epochs
+        return f"epoch {current_epoch + 1}" + (f"/{last}" if last is not None and last > 0 else "")
 
 
 class TextProgress(Callback):

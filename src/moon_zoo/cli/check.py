@@ -25,8 +25,8 @@ def run(args: list[str]) -> int:
 
     parser = Arguments(
         "check",
-        "Find every mistake in a recipe at once: keys, classes, values, shards, checkpoint, devices, disk.\n"
-        "Any key of the recipe is an option, as with `fit`.",
+        "Find every mistake in a recipe at once: keys, classes, values, shards,\n"
+        "checkpoint, devices, disk. Any key of the recipe is an option, as with `fit`.",
         EXAMPLES,
     )
     parser.add_argument("--config", "-c", action="append", default=[], metavar="RECIPE", help="path or shipped name")

@@ -12,7 +12,8 @@ from typing import Any
 from moon_zoo.cli import structure
 from moon_zoo.cli.run_folder import RUNS, RunFolder, existing
 from moon_zoo.errors import CheckpointError, DataError, Faults, RecipeError, UsageError, ZooError
-from moon_zoo.recipes import CLASS_KEYS, Key, Recipe
+from moon_zoo.recipe_yaml import Key
+from moon_zoo.recipes import CLASS_KEYS, Recipe
 
 COPIES_ON_DISK = 6
 """Bytes of checkpoints per byte of parameters: weights and two moments of Adam, as best and as last."""
@@ -67,17 +68,17 @@ def _holding_value(error: ZooError, recipe: Recipe) -> tuple[Key, ...] | None:
     return next((path for path, node in recipe.tree.walk() if path and node.value == error.where), None)
 
 
-def refused(error: BaseException) -> str:
-    """What a constructor said, out of jsonargparse's account of everything it tried around it."""
-    innermost = error
-    while innermost.__cause__ is not None or innermost.__context__ is not None:
-        innermost = innermost.__cause__ or innermost.__context__ or innermost
-    text = str(innermost if isinstance(innermost, (ValueError, TypeError)) else error)
-    return (
-        text
-        if "Subtypes:" not in text
-        else " ".join(error.args[0].split("Errors:")[1].split("- Expected a")[0].split())
-    )
+def refused(error: BaseException, recipe: Recipe) -> ZooError:
+    """A constructor's refusal as our own error, out of jsonargparse's account of everything it tried around it."""
+    chain = [error]
+    while (inner := chain[-1].__cause__ or chain[-1].__context__) is not None:
+        chain.append(inner)
+    for one in chain:
+        if isinstance(one, ZooError):
+            return annotated(one, recipe)
+    said = str(next((one for one in reversed(chain) if isinstance(one, (ValueError, TypeError))), error))
+    said = " ".join(said.split("Errors:")[-1].split("- Expected a")[0].split())
+    return RecipeError(said, where=place(recipe, said), change="the value there")
 
 
 def data_faults(recipe: Recipe) -> Iterator[ZooError]:
@@ -256,7 +257,7 @@ def model_faults(recipe: Recipe) -> Iterator[ZooError]:
         yield error
         return
     except (ArgumentError, ValueError, TypeError, KeyError) as error:
-        yield RecipeError(refused(error), where=place(recipe, refused(error)), change="the model's settings")
+        yield refused(error, recipe)
         return
     size = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
     yield from disk_faults(COPIES_ON_DISK * size + SPARE_BYTES)

@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from moon_zoo import recipes
+from moon_zoo import recipe_yaml, recipes
 from moon_zoo.cli.arguments import Arguments
 from moon_zoo.errors import UsageError
 
 summary = "a recipe copied out, to be edited"
 
 EXAMPLES = """\
-  moon-zoo copy dual_flow/base my_shop.yaml     then edit it, and: moon-zoo check --config my_shop.yaml
-  moon-zoo copy dual_flow/base my_shop.yaml --merged   with everything it inherits written out
+  moon-zoo copy dual_flow/base my_shop.yaml      then edit and check it
+  moon-zoo copy dual_flow/base my_shop.yaml --merged     with all it inherits
 """
 
 
@@ -48,7 +48,7 @@ def copied_text(source: Path, folder: Path) -> str:
     """The recipe's text with relative bases rewritten so that they hold from ``folder``."""
     text = recipes.read_text(source)
     changes = []
-    for base in recipes.bases(recipes.parse(text, recipes.shown(source))):
+    for base in recipes.bases(recipe_yaml.parse(text, recipes.shown(source))):
         path = recipes.find(base.value, beside=source.parent)
         name = recipes.name_of(path)
         reachable = name if name in recipes.shipped() else str(path.resolve())
@@ -60,7 +60,7 @@ def copied_text(source: Path, folder: Path) -> str:
 def merged_text(source: Path) -> str:
     """The recipe after inheritance, under its own header."""
     comment = "".join(f"# {line}".rstrip() + "\n" for line in recipes.header(source).splitlines())
-    return comment + recipes.dump(recipes.load(str(source)).values)
+    return comment + recipe_yaml.dump(recipes.load(str(source)).values)
 
 
 def _with_bases(text: str, changes: dict[str, str]) -> str:

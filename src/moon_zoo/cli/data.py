@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from moon_zoo.errors import RecipeError
 from moon_zoo.recipes import Recipe
 
 if TYPE_CHECKING:
@@ -26,4 +25,6 @@ def data_module(recipe: Recipe) -> ShardDataModule:
     try:
         return parser.instantiate_classes(parser.parse_object({"data": recipe.values["data"]})).data
     except (ArgumentError, TypeError, ValueError, KeyError) as error:
-        raise RecipeError(str(error), where=recipe.origin("data")) from error
+        from moon_zoo.cli.checks import refused
+
+        raise refused(error, recipe) from error

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -49,10 +50,13 @@ class StopOnSignal(Callback):
         return self
 
     def __exit__(self, *_: object) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in self._previous.items():
+                signal.signal(number, handler)
 
     def _install(self) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            return  # Python refuses handlers elsewhere: someone runs us from a thread, and stops us his own way
         for number in SIGNALS:
             signal.signal(number, self._note)
 

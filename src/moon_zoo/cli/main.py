@@ -21,12 +21,12 @@ VERBS: dict[str, dict[str, str]] = {
 
 EXAMPLES = """\
 examples:
-  moon-zoo fit --config dual_flow/quickstart            train on the built-in shop, about 3 minutes on a laptop
-  moon-zoo test --run runs/dual_flow/quickstart/1       the best checkpoint of that run, on products it never saw
-  moon-zoo list recipes                                 what can be trained
-  moon-zoo show dual_flow                               a model's card: data flow, settings, results, limits
-  moon-zoo copy dual_flow/base my.yaml                  a recipe of your own
-  moon-zoo check --config my.yaml                       every mistake in it, before any time is spent
+  moon-zoo fit --config dual_flow/quickstart       learn the built-in shop
+  moon-zoo test --run runs/dual_flow/quickstart/1  on products it never saw
+  moon-zoo list recipes                            what can be trained
+  moon-zoo show dual_flow                          a model's card
+  moon-zoo copy dual_flow/base my.yaml             a recipe of your own
+  moon-zoo check --config my.yaml                  every mistake in it at once
   moon-zoo fit --config my.yaml --config accelerators/gpu --trainer.max_epochs 5
 """
 

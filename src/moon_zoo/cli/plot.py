@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 summary = "learning curves and retrieval galleries of runs"
 
 EXAMPLES = """\
-  moon-zoo plot runs/dual_flow/quickstart/1                     curves and galleries of a run, into its report folder
-  moon-zoo plot runs/first runs/second --output compare.png     learning curves of both in one picture
+  moon-zoo plot runs/first                       into the run's report folder
+  moon-zoo plot runs/first runs/second --output both.png    curves only
 """
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import util
 from pathlib import Path
 
-from moon_zoo import recipes, registry
+from moon_zoo import recipe_yaml, recipes, registry
 from moon_zoo.cli.arguments import Arguments
 from moon_zoo.cli.output import is_terminal
 from moon_zoo.errors import UsageError
@@ -13,9 +13,9 @@ from moon_zoo.errors import UsageError
 summary = "a model's card, a recipe, a source"
 
 EXAMPLES = """\
-  moon-zoo show dual_flow                 the model's card
-  moon-zoo show dual_flow/quickstart      a recipe, with what it inherits named
-  moon-zoo show dual_flow/quickstart --merged   as it is after inheritance
+  moon-zoo show dual_flow                        the model's card
+  moon-zoo show dual_flow/quickstart             a recipe as it is written
+  moon-zoo show dual_flow/quickstart --merged    as it is after inheritance
 """
 
 
@@ -27,7 +27,7 @@ def run(args: list[str]) -> int:
     options = parser.parse_strict(args)
     path = _recipe(options.name)
     if options.merged:
-        print(recipes.dump(recipes.load(str(path or recipes.find(options.name))).values), end="")
+        print(recipe_yaml.dump(recipes.load(str(path or recipes.find(options.name))).values), end="")
     elif options.name in registry.entries("models"):
         _print_markdown(_card(registry.entry("models", options.name)))
     elif path is not None:

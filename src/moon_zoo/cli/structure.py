@@ -17,7 +17,8 @@ from typing import Any
 
 from moon_zoo import recipes, registry
 from moon_zoo.errors import Faults, RecipeError, ZooError, did_you_mean
-from moon_zoo.recipes import CLASS_KEYS, Key, Node, Recipe
+from moon_zoo.recipe_yaml import Key, Node
+from moon_zoo.recipes import CLASS_KEYS, Recipe
 
 TOP_KEYS = ("model", "data", "trainer", "seed_everything")
 

@@ -1,8 +1,9 @@
 """`fit`, `validate`, `test` and `predict`: a recipe through LightningCLI into a run's folder.
 
 Which value counts, from strongest to weakest: an option of the command line; a later ``--config``; an earlier one; its
-bases; ``config.yaml`` of ``--run`` (read only where no ``--config`` gives a model); defaults of signatures. A checkpoint gives weights,
-optimiser and data position, never hyperparameters: LightningCLI would let the stored ones win over recipe and command line.
+bases; ``config.yaml`` of ``--run`` (read only where no ``--config`` gives a model); defaults of signatures. A checkpoint
+gives weights, optimiser and data position, never hyperparameters: LightningCLI would let the stored ones win over recipe
+and command line.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ RECIPE_KEYS = ("model", "data", "trainer", "seed_everything")
 EXIT_INTERRUPTED = 130
 
 DESCRIPTIONS = {
-    "fit": "Train a model from a recipe. Writes checkpoints, figures and pictures into the run's folder.",
+    "fit": "Train a model from a recipe. Checkpoints, figures and pictures go into the\nrun's folder.",
     "validate": "Compute a run's figures on its validation data.",
     "test": "Compute a run's figures on its test data, with retrieval pictures.",
-    "predict": "Write a run's outputs for the data under `predict`, one named column each, as Parquet.",
+    "predict": "Write a run's outputs for the data under `predict`, as named columns of a\nParquet file.",
 }
 
 EXAMPLES = {
@@ -33,20 +34,20 @@ EXAMPLES = {
   moon-zoo fit --config dual_flow/quickstart
   moon-zoo fit --config my.yaml --config accelerators/gpu --run runs/first
   moon-zoo fit --config my.yaml --trainer.max_epochs 2 --model.embedding_dim 64
-  moon-zoo fit --run runs/first --resume                 go on after Ctrl-C, exactly where it stopped
+  moon-zoo fit --run runs/first --resume        after Ctrl-C, exactly from there
 """,
     "validate": """\
-  moon-zoo validate --run runs/first                     the best checkpoint
+  moon-zoo validate --run runs/first            the best checkpoint
   moon-zoo validate --run runs/first --ckpt_path last
-  moon-zoo validate --config my.yaml                     the model as the recipe starts it (pretrained towers, say)
+  moon-zoo validate --config my.yaml            the model as it starts
 """,
     "test": """\
-  moon-zoo test --run runs/first
+  moon-zoo test --run runs/first                the best checkpoint
   moon-zoo test --run runs/first --data.test shards/other/test --json
 """,
     "predict": """\
   moon-zoo predict --run runs/first --data.predict shards/items
-  moon-zoo predict --run runs/first --data.predict shards/items --output items.parquet
+  moon-zoo predict --run runs/first --data.predict shards/items --output x.pq
 """,
 }
 
@@ -80,9 +81,7 @@ def run(verb: str, args: list[str]) -> int:
 
 def parser_for(verb: str) -> Arguments:
     """The options of one verb, without those that a recipe's keys make."""
-    overrides = (
-        "\nAny key of the recipe is an option: --trainer.max_epochs 2, --model.temperature 0.1, --data.batch_size 32."
-    )
+    overrides = "\n\nAny key of a recipe is an option: --trainer.max_steps 90, --data.batch_size 32."
     parser = Arguments(verb, DESCRIPTIONS[verb] + overrides, EXAMPLES[verb])
     parser.add_argument(
         "--config", "-c", action="append", default=[], metavar="RECIPE", help="path or shipped name; later ones win"

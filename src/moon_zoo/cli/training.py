@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import Callback, RichProgressBar
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from moon_zoo import recipes
-from moon_zoo.cli.callbacks import KeepBest, TextProgress, ValidateAtTheEnd, figures, logged
-from moon_zoo.cli.checks import annotated, place, refused, require_devices, require_readable
+from moon_zoo import recipe_yaml, recipes
+from moon_zoo.cli.callbacks import KeepBest, ProgressBar, TextProgress, ValidateAtTheEnd, figures, logged
+from moon_zoo.cli.checks import annotated, refused, require_devices, require_readable
 from moon_zoo.cli.interrupt import StopOnSignal, Stopped
 from moon_zoo.cli.metrics_log import MetricsLog
-from moon_zoo.cli.output import print_json, print_table, say
+from moon_zoo.cli.output import is_terminal, print_json, print_table, say
 from moon_zoo.cli.predictions import WritePredictions
 from moon_zoo.cli.train import EXIT_INTERRUPTED, Job, command_line
 from moon_zoo.data.datamodule import ShardDataModule
@@ -42,6 +42,7 @@ NEEDLESS_WARNINGS = (
     ".*lightning.ai.*litlogger.*",
     ".*in sync.*across devices.*sync_dist.*",
     ".*callbacks used to create the checkpoint need to be provided.*",
+    ".*The dirpath has changed from.*",  # a checkpoint of another run's folder
     ".*LeafSpec.*",
     ".*`isinstance\\(treespec.*",
     ".*resume training from a checkpoint that ended before the epoch ended.*",  # our loaders resume exactly
@@ -96,17 +97,14 @@ class ZooCLI(LightningCLI):
         try:
             self.config = parser.parse_object(args)
         except (ArgumentError, TypeError, ValueError, KeyError) as error:
-            raise RecipeError(
-                _first_line(error), where=self.recipe.name, change="that key; `moon-zoo check` may say more"
-            ) from error
+            raise refused(error, self.recipe) from error
 
     def instantiate_classes(self) -> None:
         """Build data module, model and trainer; what their constructors refuse is a mistake in the recipe."""
         try:
             super().instantiate_classes()
         except (ValueError, MisconfigurationException) as error:
-            said = refused(error)
-            raise RecipeError(said, where=place(self.recipe, said), change="the recipe") from error
+            raise refused(error, self.recipe) from error
 
     def instantiate_trainer(self, **_: Any) -> Trainer:
         """The recipe's trainer with the run's logger and callbacks."""
@@ -127,7 +125,10 @@ class ZooCLI(LightningCLI):
 
     def config_text(self) -> str:
         """The whole configuration, every default written out, as YAML that `moon-zoo` reads again."""
-        return self.parser.dump(self.config, skip_none=False)
+        # jsonargparse turns a text such as "1e3" into a number when it dumps; what the recipe says is kept as it is.
+        whole = recipe_yaml.parse(self.parser.dump(self.config, skip_none=False), "config.yaml")
+        given = {key: node for key, node in self.recipe.tree.value.items() if key != "seed_everything"}
+        return recipe_yaml.dump(recipes.merge(whole, recipe_yaml.Node(given, self.recipe.tree.origin)).plain())
 
 
 def run(job: Job) -> int:
@@ -159,7 +160,7 @@ def _run(job: Job, stop: StopOnSignal) -> int:
         callbacks.append(writer)
     bar = show and sys.stderr.isatty()
     if bar:
-        callbacks.append(RichProgressBar(leave=False, console_kwargs={"stderr": True}))
+        callbacks.append(ProgressBar(leave=False, console_kwargs={"stderr": True}))
     elif show and fitting:
         callbacks.append(TextProgress())
     options = {"default_root_dir": str(job.folder.path), "enable_progress_bar": bar}
@@ -241,8 +242,20 @@ def _tell_figures(job: Job, final: dict[str, float], gallery: list[GalleryRow], 
 
 def print_figures(final: dict[str, float]) -> None:
     """The table of final figures, on stdout."""
-    title = f"figures at step {int(final['step']):,}" if final.get("step") else "figures"
-    print_table(title, ["figure", "value", "chance", "better", "unit"], summary.metric_rows(final), right=(1, 2))
+    columns = ["figure", "value", "chance", "better", "unit"]
+    if not is_terminal():
+        print_table("", columns, summary.metric_rows(final))
+        return
+    if final.get("step"):
+        print(f"\nthe best checkpoint, of epoch {int(final['epoch'])}, step {int(final['step']):,}")
+    grids, rest = summary.grids(final)
+    for grid in grids:
+        print_table("", grid.columns, grid.rows, right=range(1, len(grid.columns)))
+    if grids:
+        print("in brackets: what chance would give; ↑ higher is better, ↓ lower is better")
+    rows = [[*row[:3], {"higher": "↑", "lower": "↓"}.get(row[3], ""), row[4]] for row in summary.metric_rows(rest)]
+    if rows:
+        print_table("", ["figure", "value", "chance", "", "unit"], rows, right=(1, 2))
 
 
 def _next_command(job: Job) -> str:

@@ -16,6 +16,7 @@ from matplotlib.ticker import MaxNLocator
 
 from moon_zoo.errors import DataError
 from moon_zoo.reports.style import COLOURS, FAINT, INK, figure, save, tidy
+from moon_zoo.reports.summary import better
 
 CHANCE = "_chance"
 COLUMNS = 3
@@ -97,8 +98,16 @@ def draw_curves(runs: Mapping[str, Path], target: Path) -> Path | None:
     columns = min(COLUMNS, len(found))
     rows = math.ceil(len(found) / columns)
     picture = figure(4.6 * columns, 3.1 * rows + 0.5)
+    explained: set[tuple[str, ...]] = set()
     for number, (title, lines) in enumerate(found.items(), 1):
-        _panel(picture.add_subplot(rows, columns, number), title, lines)
+        axes = picture.add_subplot(rows, columns, number)
+        _panel(axes, title, lines)
+        labels = tuple(line.label for line in lines)
+        if labels not in explained and (len(lines) > 1 or lines[0].chance is not None):
+            axes.legend(
+                fontsize=7.5, framealpha=0.85, edgecolor="none", borderpad=0.2, labelcolor=INK, handlelength=1.4
+            )
+            explained.add(labels)  # further panels of the same lines keep their space for the lines
     height = picture.get_figheight()
     title = next(iter(runs)) if len(runs) == 1 else f"{len(runs)} runs"
     picture.text(0.012, 1 - 0.12 / height, title, ha="left", va="top", fontsize=12, color=INK)
@@ -114,7 +123,7 @@ def panels_of_one(curves: Mapping[str, Curve]) -> dict[str, list[Line]]:
         panels["loss"] = [Line(name.partition("/")[0], curves[name]) for name in losses]
     for name in sorted(curves):
         split, _, rest = name.partition("/")
-        if split != "val" or name in losses or name.endswith(CHANCE):
+        if split != "val" or name in losses or name.endswith(CHANCE) or not better(name):
             continue
         task, _, measure = rest.rpartition("/")
         title, label = (measure, task) if task else (rest, rest)
@@ -133,7 +142,8 @@ def panels_of_several(runs: Mapping[str, Mapping[str, Curve]]) -> dict[str, list
     """A panel per figure that any run has, the losses and the tasks' main figures first."""
     names = sorted({name for curves in runs.values() for name in curves if not name.endswith(CHANCE)})
     kept = [name for name in names if name in ("train/loss", "val/loss")]
-    kept += sorted((name for name in names if name.startswith("val/") and name not in kept), key=lambda one: _rank(one))
+    judged = [name for name in names if name.startswith("val/") and name not in kept and better(name)]
+    kept += sorted(judged, key=_rank)
     return {
         name: [
             Line(run, curves[name], curves.get(f"{name}{CHANCE}") if number == 0 else None)
@@ -173,8 +183,6 @@ def _panel(axes: Axes, title: str, lines: Sequence[Line]) -> None:
     if values and min(values) >= 0 and max(values) <= 1 and not title.startswith("train") and "loss" not in title:
         axes.set_ylim(-0.02, 1.02)
     axes.set_xlabel("step", fontsize=8, color=FAINT)
-    if len(lines) > 1 or any(line.chance is not None for line in lines):
-        axes.legend(fontsize=7.5, framealpha=0.85, edgecolor="none", borderpad=0.2, labelcolor=INK, handlelength=1.4)
 
 
 def _draw(axes: Axes, line: Line, colour: str) -> None:

@@ -18,7 +18,7 @@ from moon_zoo.errors import DataError
 from moon_zoo.models.base import GalleryRow, Shown
 from moon_zoo.reports.style import FAINT, INK, QUERY, RIGHT, WRONG, figure, save
 
-MAX_ROWS = 16
+MAX_ROWS = 12
 MAX_RESULTS = 8
 PHOTO_PIXELS = 160
 CELL_INCHES = 1.35
@@ -126,7 +126,7 @@ def _cell(axes: Axes, look: Look, colour: str, note: str, *, words: bool) -> Non
     axes.set_axis_off()
     if look.photo is not None and not words:
         axes.imshow(_pixels(look.photo), extent=(0.03, 0.97, 0.97, 0.03), interpolation="bilinear", aspect="auto")
-        caption = _wrapped(look.text, 22, 2)
+        caption = _wrapped(look.text, 18 if note == "query" else 22, 2)
     else:
         axes.text(
             0.5,
@@ -146,7 +146,16 @@ def _cell(axes: Axes, look: Look, colour: str, note: str, *, words: bool) -> Non
     axes.add_patch(frame)
     axes.text(0.03, 1.04, note, ha="left", va="top", fontsize=7.5, color=colour, fontweight="bold")
     if caption:
-        axes.text(0.26, 1.04, caption, ha="left", va="top", fontsize=6.2, color=FAINT, linespacing=1.15)
+        axes.text(
+            0.4 if note == "query" else 0.26,
+            1.04,
+            caption,
+            ha="left",
+            va="top",
+            fontsize=6.2,
+            color=FAINT,
+            linespacing=1.15,
+        )
 
 
 def _pixels(photo: bytes) -> Any:
