@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
@@ -22,7 +21,8 @@ from moon_zoo.data.decoders import IMAGE_EXTENSIONS, extension_of
 from moon_zoo.data.images import decode_photo
 from moon_zoo.data.inputs import Draw, Inputs
 from moon_zoo.data.reading import IndexedShards
-from moon_zoo.data.sampler import EpochSampler, Ticket, read_ticket
+from moon_zoo.data.sampler import EpochSampler, Ticket, mix, read_ticket
+from moon_zoo.data.transport import PREFETCH, Inbox, Outbox, Parcel
 from moon_zoo.errors import DataError, ZooError
 
 log = logging.getLogger(__name__)
@@ -68,6 +68,9 @@ class ShardDataset(Dataset):
         self.seed = seed
         self.on_error = on_error
         self.option = option
+        self.pin_memory = False
+        self._outbox = Outbox()
+        self._generator: torch.Generator | None = None
         # One slot per worker (the last is the main process), in memory all of them share: no lock is needed.
         self._skipped = torch.zeros(_MOST_WORKERS + 1, dtype=torch.int64).share_memory_()
 
@@ -84,10 +87,11 @@ class ShardDataset(Dataset):
         ticket = read_ticket(code)
         return self._tagged(self._row(ticket), ticket)
 
-    def __getitems__(self, codes: Sequence[int]) -> dict[str, Tensor] | Failure:
-        """The batch of several tickets: what ``inputs.batch`` made, ``index`` and ``valid``."""
+    def __getitems__(self, codes: Sequence[int]) -> dict[str, Tensor] | Parcel | Failure:
+        """The batch of several tickets: what ``inputs.batch`` made, ``index`` and ``valid``; packed up in workers."""
         try:
-            return self._batch([read_ticket(code) for code in codes])
+            self._outbox.begin()
+            return self._outbox.post(self._batch([read_ticket(code) for code in codes]))
         except ZooError as error:
             return Failure(error)
 
@@ -119,9 +123,11 @@ class ShardDataset(Dataset):
     def _draw(self, ticket: Ticket) -> Draw:
         if not self.training:
             return Draw()
-        words = np.random.SeedSequence((self.seed, ticket.epoch, ticket.position)).generate_state(1, np.uint64)
+        if self._generator is None:
+            self._generator = torch.Generator()
         # Seeded by what is drawn, not by who draws it: ranks, workers and resumes change nothing.
-        return Draw(training=True, generator=torch.Generator().manual_seed(int(words[0] >> np.uint64(1))))
+        self._generator.manual_seed(mix(self.seed, ticket.epoch, ticket.position))
+        return Draw(training=True, generator=self._generator)
 
     def _tagged(self, row: Row, ticket: Ticket) -> Row:
         return {**row, "index": torch.tensor(ticket.position), "valid": torch.tensor(ticket.valid)}
@@ -182,7 +188,8 @@ class ShardLoader(DataLoader):
 
     def __iter__(self) -> Any:
         """Batches; see `DataLoader`."""
-        return _Handing(super().__iter__(), self.sampler if isinstance(self.sampler, EpochSampler) else None)
+        sampler = self.sampler if isinstance(self.sampler, EpochSampler) else None
+        return _Handing(super().__iter__(), sampler, Inbox(pin=getattr(self.dataset, "pin_memory", False)))
 
     def state_dict(self) -> dict[str, Any]:
         """Nothing: the DataModule keeps the place. That there is a state at all tells Lightning that resuming works."""
@@ -195,8 +202,8 @@ class ShardLoader(DataLoader):
 class _Handing:
     """An iterator over batches in the main process."""
 
-    def __init__(self, batches: Iterator[Any], sampler: EpochSampler | None) -> None:
-        self._batches, self._sampler = batches, sampler
+    def __init__(self, batches: Iterator[Any], sampler: EpochSampler | None, inbox: Inbox) -> None:
+        self._batches, self._sampler, self._inbox = batches, sampler, inbox
 
     def __iter__(self) -> _Handing:
         return self
@@ -205,8 +212,8 @@ class _Handing:
         batch = next(self._batches)
         if isinstance(batch, Failure):
             error = batch.error
-            # Stop the workers now. The error's traceback holds this frame, and this frame would hold error and workers in
-            # a cycle, whose collection in a later fork waits for processes that are not its children.
+            # Stop the workers now. The error's traceback holds this frame, and this frame would hold error and workers
+            # in a cycle, whose collection in a later fork waits for processes that are not its children.
             self._batches = iter(())
             del batch
             try:
@@ -215,7 +222,7 @@ class _Handing:
                 del error
         if self._sampler is not None:
             self._sampler.taken += 1
-        return batch
+        return self._inbox.receive(batch)
 
 
 def set_up_worker(worker: int) -> None:
@@ -233,14 +240,14 @@ def shard_loader(
     persistent: bool = False,
 ) -> ShardLoader:
     """The loader of one split on one rank."""
+    dataset.pin_memory = pin_memory  # kept there, because Lightning builds some loaders anew from what torch knows
     return ShardLoader(
         dataset,
         batch_size=sampler.batch_size,
         sampler=sampler,
         num_workers=min(num_workers, _MOST_WORKERS),
         collate_fn=as_it_is,  # `__getitems__` makes the batch, so a row that fails is filled where it is drawn
-        pin_memory=pin_memory,
         persistent_workers=persistent and num_workers > 0,
-        prefetch_factor=3 if num_workers > 0 else None,
+        prefetch_factor=PREFETCH if num_workers > 0 else None,
         worker_init_fn=set_up_worker if num_workers > 0 else None,
     )

@@ -8,7 +8,8 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
-from torch.utils.data import default_collate
+
+from moon_zoo.data import transport
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +54,18 @@ class Inputs(Protocol):
 def stack(samples: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
     """Stack equal-shaped tensors key by key: ``(...)`` to ``(batch, ...)``.
 
-    In a loader's worker the result is made in shared memory at once. Photos keep the channels-last memory that decoding
-    leaves them in (their shape is ``(batch, 3, height, width)`` all the same): turning it around costs a tenth of decoding,
-    and convolutions like it as it is.
+    Photos keep the channels-last memory that decoding leaves them in (their shape is ``(batch, 3, height, width)`` all
+    the same): turning it around costs a tenth of decoding, and convolutions like it as it is.
     """
     return {name: _stack([sample[name] for sample in samples]) for name in samples[0]}
 
 
 def _stack(tensors: list[Tensor]) -> Tensor:
     if tensors[0].dim() == 3 and any(tensor.stride(0) == 1 and tensor.shape[0] > 1 for tensor in tensors):
-        rows: Tensor = default_collate([tensor.permute(1, 2, 0) for tensor in tensors])  # (batch, height, width, 3)
-        return rows.permute(0, 3, 1, 2)
-    stacked: Tensor = default_collate(tensors)
-    return stacked
+        return _stack_plain([tensor.permute(1, 2, 0) for tensor in tensors]).permute(0, 3, 1, 2)
+    return _stack_plain(tensors)
+
+
+def _stack_plain(tensors: list[Tensor]) -> Tensor:
+    out = transport.empty((len(tensors), *tensors[0].shape), tensors[0].dtype)
+    return torch.stack(tensors, out=out)

