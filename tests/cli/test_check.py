@@ -97,6 +97,15 @@ def test_gpu_that_is_not_there(recipe: Path, here: Path) -> None:
     assert "accelerators/cpu" in str(fault.change)
 
 
+@pytest.mark.parametrize("name", [name for name in recipes.shipped() if name.startswith("accelerators/")])
+def test_overlays_have_no_fault_but_hardware_that_is_not_there(recipe: Path, here: Path, name: str) -> None:
+    loaded = recipes.load([str(recipe), name])
+    assert {str(fault.where).split()[0] for fault in checks.faults(loaded)} <= {
+        "trainer.accelerator",
+        "trainer.devices",
+    }
+
+
 def test_device_counts_of_every_spelling() -> None:
     spellings = {2: 2, "2": 2, "0,1": 2, "auto": None, -1: None}
     assert {given: checks._device_count(given) for given in spellings} == spellings

@@ -99,9 +99,9 @@ def data_faults(recipe: Recipe) -> Iterator[ZooError]:
         try:
             yield from _split_faults(path, where, tuple(model.sample_kinds), model.__name__, data, split)
         except ZooError as error:
-            yield type(error)(
-                error.what, where=f"{where} = {path}", change=error.change or where, suggestions=error.suggestions
-            )
+            missing = "does not exist" in error.what
+            change = f"{where}; `moon-zoo pack --help` shows how shards are made" if missing else error.change or where
+            yield type(error)(error.what, where=f"{where} = {path}", change=change, suggestions=error.suggestions)
 
 
 def _split_faults(
@@ -197,7 +197,13 @@ def device_faults(recipe: Recipe) -> Iterator[ZooError]:
             suggestions=structure.did_you_mean(named, sorted(known)),
         )
         return
-    accelerator = AcceleratorRegistry.get(name)
+    try:
+        accelerator = AcceleratorRegistry.get(name)
+    except ModuleNotFoundError as error:
+        yield RecipeError(
+            f"{named} cannot be used here: {error}", where="trainer.accelerator", change="that package; install it"
+        )
+        return
     if not accelerator.is_available():
         yield RecipeError(
             f"this machine has no {named} that torch can use",

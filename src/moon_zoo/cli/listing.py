@@ -40,6 +40,8 @@ def run(args: list[str]) -> int:
         print_json(found)
     elif is_terminal():
         for section, rows in found.items():
+            if not rows and options.what is None:
+                continue
             print_table(section, ["name", "what it is"], [[row["name"], row["summary"]] for row in rows])
         if options.what is None:
             print("moon-zoo show NAME tells more about any of them")
