@@ -91,6 +91,8 @@ def test_fit_that_never_began_leaves_its_folder_free(
     assert "data.init_args.train = nowhere  (--data.train on the command line)" in err
     assert "Traceback" not in err
     assert fit(recipe, "--run", "r") == 0
+    assert main(["test", "--config", str(recipe), "--data.test", "nowhere", "--quiet"]) == 2
+    assert not list(here.glob("runs/tiny/*"))
 
 
 def test_structure_is_checked_before_anything_runs(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 import warnings
@@ -14,6 +15,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from moon_zoo import recipe_yaml, recipes
+from moon_zoo.cli import run_folder
 from moon_zoo.cli.callbacks import KeepBest, ProgressBar, TextProgress, ValidateAtTheEnd, figures, logged
 from moon_zoo.cli.checks import annotated, refused, require_devices, require_readable
 from moon_zoo.cli.interrupt import StopOnSignal, Stopped
@@ -277,16 +279,19 @@ def _stopped(job: Job) -> int:
         say(f"stopped; the checkpoint is {job.folder.last}")
         say(f"resume: {command_line('fit', '--run', job.folder.path, '--resume')}")
     else:
+        _forget(job)
         say("stopped" + (" before there was anything to save" if job.verb == "fit" else ""))
     return EXIT_INTERRUPTED
 
 
 def _forget(job: Job) -> None:
-    """Free the folder of a fit that never began, so that the mended command may use it."""
+    """Free the folder of a run that never began, so that the mended command may use it."""
+    made_here = job.verb == "fit" or job.options.run is None
     content = set(job.folder.path.iterdir()) if job.folder.path.is_dir() else set()
-    if job.verb == "fit" and content <= {job.folder.config}:
+    if made_here and content <= {job.folder.config} and run_folder.is_main_process():
         job.folder.config.unlink(missing_ok=True)
-        job.folder.path.rmdir()
+        with contextlib.suppress(OSError):  # gone already, or `--run .`
+            job.folder.path.rmdir()
 
 
 def _quieten() -> None:
