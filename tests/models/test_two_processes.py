@@ -66,7 +66,8 @@ def fitted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 def test_two_processes_train_the_weights_of_one_with_the_whole_batch(fitted: dict[str, Any]) -> None:
     states = [
-        torch.load(fitted[name] / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"] for name in ("one", "two")
+        torch.load(fitted[name] / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+        for name in ("one", "two")
     ]
     assert states[0].keys() == states[1].keys()
     for name, value in states[0].items():

@@ -100,6 +100,8 @@ def data_faults(recipe: Recipe) -> Iterator[ZooError]:
             yield from _split_faults(path, where, tuple(model.sample_kinds), model.__name__, data, split)
         except ZooError as error:
             missing = "does not exist" in error.what
+            if missing and data.writes_its_shards:
+                continue
             change = f"{where}; `moon-zoo pack --help` shows how shards are made" if missing else error.change or where
             yield type(error)(error.what, where=f"{where} = {path}", change=change, suggestions=error.suggestions)
 

@@ -10,7 +10,7 @@ import logging
 import os
 import warnings
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import lightning as L
 
@@ -54,6 +54,9 @@ class ShardDataModule(L.LightningDataModule):
         cache_bytes: Room on the local disk for shards that are fetched from URLs.
         streamed_length: Samples per epoch of a streamed ``train``.
     """
+
+    writes_its_shards: ClassVar[bool] = False
+    """Whether `prepare_data` writes the shards where they are missing, so that a check must not ask for them."""
 
     def __init__(
         self,

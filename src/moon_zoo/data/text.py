@@ -39,14 +39,18 @@ class TextTokenizer:
 
     @classmethod
     def train(cls, texts: Iterable[str], vocab_size: int) -> Self:
-        """Learn a lower-casing WordPiece vocabulary of at most ``vocab_size`` entries."""
+        """Learn a lower-casing vocabulary of byte pairs, at most ``vocab_size`` entries; equal texts give equal ones.
+
+        Not WordPiece, nor byte pairs with a mark of continuation: the library's trainers for those break ties by the order
+        of a hash map, so every process would learn another vocabulary.
+        """
         from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
-        tokenizer = Tokenizer(models.WordPiece(unk_token=UNKNOWN))
+        tokenizer = Tokenizer(models.BPE(unk_token=UNKNOWN))
         tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
         tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
         special = [PAD, UNKNOWN, START, END]
-        trainer = trainers.WordPieceTrainer(vocab_size=vocab_size, special_tokens=special, show_progress=False)
+        trainer = trainers.BpeTrainer(vocab_size=vocab_size, special_tokens=special, show_progress=False)
         tokenizer.train_from_iterator(texts, trainer)
         tokenizer.post_processor = processors.TemplateProcessing(
             single=f"{START} $A {END}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict
-from typing import Literal
+from typing import ClassVar, Literal
 
 from moon_zoo.data.cache import cache_root
 from moon_zoo.data.datamodule import ShardDataModule
@@ -33,6 +33,8 @@ class ShopDataModule(ShardDataModule):
     Attributes:
         folder: Where the shop's shards are, or will be: in the cache, named by the arguments and the shop's version.
     """
+
+    writes_its_shards: ClassVar[bool] = True
 
     def __init__(
         self,

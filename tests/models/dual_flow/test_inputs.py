@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import io
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -100,3 +102,15 @@ def test_unknown_text_field_suggests_the_right_one() -> None:
     with pytest.raises(RecipeError, match="no text field 'titel'") as caught:
         DualFlowInputs(PhotoTransform(8), text_fields=["titel"])
     assert caught.value.suggestions == ("title",)
+
+
+def test_every_process_learns_the_same_vocabulary_from_the_same_texts() -> None:
+    """The texts are full of ties, which some trainers of the library break by the order of a hash map."""
+    code = (
+        "import hashlib; from moon_zoo.data.text import TextTokenizer;"
+        "texts = [f'{a}{b} {b}{a} mug' for a in 'abcdefgh' for b in 'stuvwxyz'];"
+        "state = TextTokenizer.train(texts, vocab_size=60).state_dict();"
+        "print(hashlib.sha256(state['tokenizer'].encode()).hexdigest())"
+    )
+    runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True) for _ in range(3)]
+    assert len({run.stdout for run in runs}) == 1
