@@ -178,7 +178,13 @@ def _many_photos(folder: Path, count: int) -> list[str]:
 def test_a_run_that_is_killed_leaves_nothing_readable_and_the_next_run_succeeds(tmp_path, stop):
     """The process is stopped once two whole shards lie in its work folder, of about fifty to come."""
     words = _many_photos(tmp_path, 2500)
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    # A shell's background jobs inherit a SIGINT that is ignored: the process gets the usual one.
+    process = subprocess.Popen(
+        words,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
     deadline = time.monotonic() + 60
     while len(list((tmp_path / "out").rglob("*.index.npz"))) < 2:
         assert process.poll() is None and time.monotonic() < deadline, process.communicate()

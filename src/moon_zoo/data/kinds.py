@@ -96,6 +96,12 @@ class Product:
                     suggestions=did_you_mean(role, self.PHOTO_ROLES),
                 )
 
+    @property
+    def customer_photos(self) -> list[bytes]:
+        """Photos to ask with: those by customers; where none is marked so, all after the first; of one photo, that one."""
+        others = [photo for photo, role in zip(self.photos[1:], self.photo_roles[1:], strict=True) if role == "user"]
+        return others or self.photos[1:] or self.photos
+
     def to_members(self, prefix: str = "") -> dict[str, Any]:
         """Members named ``{prefix}photo_0.jpg`` ... and ``{prefix}product.json``."""
         members: dict[str, Any] = {

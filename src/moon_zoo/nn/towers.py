@@ -148,7 +148,7 @@ def _create_backbone(name: str, pretrained: bool, options: dict[str, Any]) -> An
         ) from error
     except (OSError, RuntimeError, FileNotFoundError) as error:
         raise CheckpointError(
-            f"the weights of image tower {name} cannot be loaded: {error}",
+            f"the weights of image tower {name} cannot be loaded: {_first_line(error)}",
             change="model.init_args.image_tower to local-dir:FOLDER, which holds config.json and model.safetensors; "
             "or model.init_args.image_pretrained to false",
         ) from error
@@ -182,8 +182,13 @@ def _load_encoder(name: str, pretrained: bool, options: dict[str, Any]) -> Any:
     except (OSError, ValueError, KeyError) as error:
         kind = "folder" if Path(name).exists() else "hub name"
         raise CheckpointError(
-            f"the text tower {name} ({kind}) cannot be loaded: {error}",
+            f"the text tower {name} ({kind}) cannot be loaded: {_first_line(error)}",
             change="model.init_args.text_tower to a folder that holds config.json and model.safetensors",
         ) from error
     # CLIP-like pairs: only their text half is wanted.
     return getattr(model, "text_model", model)
+
+
+def _first_line(error: Exception) -> str:
+    """The gist of a library's message, which may run to pages."""
+    return str(error).strip().partition("\n")[0][:300]

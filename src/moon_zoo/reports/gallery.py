@@ -50,6 +50,8 @@ def look_at(shown: Shown, shards: Shards) -> Look:
     if isinstance(sample, Search) and shown.part.startswith("query"):
         return Look(sample.query_photo, sample.query_text or "")
     item = sample.item if isinstance(sample, Search) else sample
+    if shown.part.startswith("query") and item.photos:
+        return Look(item.customer_photos[0], item.title)
     return Look(item.photos[0] if item.photos else None, item.title)
 
 

@@ -154,12 +154,9 @@ class DualFlowInputs:
         """A query photo and an item photo: customer against catalogue; in training the query photo is drawn."""
         if not product.photos:
             return None, None
-        others = [photo for photo, role in zip(product.photos[1:], product.photo_roles[1:]) if role == "user"]
-        others = others or product.photos[1:]
-        if not others:
-            return product.photos[0], product.photos[0]
-        choice = int(torch.randint(len(others), (), generator=draw.generator)) if draw.training else 0
-        return others[choice], product.photos[0]
+        asking = product.customer_photos
+        choice = int(torch.randint(len(asking), (), generator=draw.generator)) if draw.training else 0
+        return asking[choice], product.photos[0]
 
     def _texts(self, sample: Product | Search) -> list[str]:
         if isinstance(sample, Search):

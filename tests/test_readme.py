@@ -1,0 +1,80 @@
+"""The commands of README and of the models' cards, run one after another as a reader would, on tiny data."""
+
+from __future__ import annotations
+
+import csv
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from moon_zoo import recipes
+from moon_zoo.cli.main import main
+from tests.conftest import draw_photo
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "src/moon_zoo/models").glob("*/README.md"))]
+
+TINY_TRAINING = {
+    "dual_flow/quickstart": "--data.num_products 40 --data.photo_px 48",
+    "my.yaml": "--model.image_tower resnet10t --model.queue_size 0",
+}
+TINY = (
+    "--model.image_size 32 --model.image_tower_options '{channels: [8, 8, 8, 8], stem_width: 8}' "
+    "--data.batch_size 4 --data.num_workers 0 --trainer.max_epochs 1 --trainer.check_val_every_n_epoch 1 "
+    "--trainer.limit_train_batches 2 --quiet"
+)
+
+
+def commands(page: Path) -> list[str]:
+    """Lines of the page's bash blocks that call moon-zoo, without comments, continued lines joined."""
+    blocks = re.findall(r"```bash\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    return [line.split("  #")[0].strip() for line in lines if line.startswith("moon-zoo ")]
+
+
+@pytest.fixture
+def shop_owner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a table of products and their photos, to stand in."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    with (tmp_path / "products.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["item_id", "title", "category", "photo"])
+        for number in range(60):
+            (tmp_path / "photos" / f"{number}.jpg").write_bytes(draw_photo(number))
+            table.writerow([f"{number:05d}", f"mug number {number}", "home > mug", f"{number}.jpg"])
+    return tmp_path
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.parent.name)
+def test_commands_of_the_page_run_in_order(page: Path, shop_owner: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = commands(page)
+    assert len(found) >= 3
+    for command in found:
+        words = shlex.split(command)[1:]
+        if words[0] == "fit" and "accelerators/gpu" in words:
+            assert recipes.load("accelerators/gpu").values["trainer"]["accelerator"] == "gpu"
+            continue  # needs one
+        if words[0] == "check":
+            words += ["--data.batch_size", "4"]
+        if words[0] == "fit":
+            config = words[words.index("--config") + 1]
+            words += shlex.split(TINY_TRAINING.get(config, "")) + shlex.split(TINY)
+        code = main(words)
+        assert code == 0, f"{command}\n{capsys.readouterr().err}"
+
+
+def test_every_link_of_the_pages_leads_somewhere() -> None:
+    for page in [*PAGES, ROOT / "benchmarks/README.md"]:
+        for target in re.findall(r"\]\(([^)#]+)", page.read_text("utf-8")):
+            if not target.startswith("http"):
+                assert (page.parent / target).exists(), f"{page.name} links to {target}, which is not there"
+
+
+def test_make_targets_named_on_the_page_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    for target in re.findall(r"`?make (\w+)", (ROOT / "README.md").read_text("utf-8")):
+        if target in ("quickstart", "test", "bench"):
+            assert re.search(rf"^{target}:", makefile, re.MULTILINE)

@@ -1,0 +1,81 @@
+"""Every recipe that trains is run for a step or two on tiny data, through the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from moon_zoo import recipes
+from moon_zoo.cli.main import main
+
+SMALL_IMAGE = ["--model.image_size", "32", "--model.image_tower_options", "{channels: [8, 8, 8, 8], stem_width: 8}"]
+FAST = [
+    "--data.num_workers",
+    "0",
+    "--data.batch_size",
+    "4",
+    "--trainer.max_epochs",
+    "1",
+    "--trainer.accelerator",
+    "cpu",
+]
+
+
+def save_siglip(folder: Path) -> Path:
+    """A SigLIP pair of a few thousand weights with its tokenizer, as the transformers library saves them."""
+    import torch
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast, SiglipConfig, SiglipModel
+
+    torch.manual_seed(0)
+    words = ["[PAD]", "[UNK]", "red", "green", "blue", "mug", "shirt", "lamp", "number"]
+    layers = {"hidden_size": 64, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    texts = {"vocab_size": len(words), "projection_size": 64, "max_position_embeddings": 64, "pad_token_id": 0}
+    ends = {"bos_token_id": 0, "eos_token_id": 0}
+    config = SiglipConfig(
+        text_config=layers | texts | ends, vision_config=layers | {"image_size": 32, "patch_size": 16}
+    )
+    SiglipModel(config).save_pretrained(folder)
+    tokenizer = Tokenizer(models.WordLevel({word: number for number, word in enumerate(words)}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]").save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def tiny(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, list[str]]:
+    """Per recipe, the overrides that make it tiny."""
+    products, searches, items = (
+        str(request.getfixturevalue(name)) for name in ("product_set", "search_set", "item_set")
+    )
+
+    def splits(queries: str) -> list[str]:
+        return [word for split in ("train", "val") for word in (f"--data.{split}", queries)]
+
+    return {
+        "dual_flow/quickstart": [*SMALL_IMAGE, "--data.num_products", "20", "--data.photo_px", "48"],
+        "dual_flow/grocery": [*SMALL_IMAGE, *splits(searches), "--data.gallery", items],
+        "dual_flow/base": ["--model.image_tower", "resnet10t", *SMALL_IMAGE, *splits(products)],
+        "dual_flow/siglip_b16": [
+            *("--model.image_tower", "test_vit", "--model.image_tower_options", "{img_size: 32}"),
+            *("--model.image_pretrained", "false", "--model.image_size", "32", "--model.micro_batch_size", "2"),
+            *("--model.text_tower", str(save_siglip(tmp_path / "text")), "--model.embedding_dim", "64"),
+            *splits(products),
+        ],
+    }
+
+
+def trained_recipes() -> list[str]:
+    return [name for name in sorted(recipes.shipped()) if not name.startswith("accelerators/")]
+
+
+@pytest.mark.parametrize("name", trained_recipes())
+def test_recipe_trains_and_validates(name: str, tiny: dict[str, list[str]], tmp_path: Path) -> None:
+    assert name in tiny, "a new recipe needs a line in this test"
+    run = tmp_path / "run"
+    always = ["--trainer.check_val_every_n_epoch", "1", "--trainer.limit_train_batches", "2"]
+    assert main(["fit", "--config", name, "--run", str(run), "--quiet", *FAST, *tiny[name], *always]) == 0
+    figures = json.loads((run / "metrics.json").read_text("utf-8"))
+    assert 0 <= figures["val/photo_to_product/recall@1"] <= 1
