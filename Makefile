@@ -27,7 +27,7 @@ help:
 quickstart: $(VENV)/.installed
 	@rm -rf $(RUN)
 	$(BIN)/moon-zoo fit --config dual_flow/quickstart --run $(RUN)
-	$(BIN)/moon-zoo test --config dual_flow/quickstart --run $(RUN)
+	$(BIN)/moon-zoo test --run $(RUN)
 
 ## make install      the environment in .venv with the package in it
 install: $(VENV)/.installed
