@@ -139,7 +139,6 @@ class DualFlow(ZooModule):
             warmup_steps=warmup_steps,
         )
         self.save_hyperparameters(ignore=["optimizer", "lr_scheduler"])
-        self.example_size = image_size
         self.network = DualFlowNetwork(
             ImageTower(image_tower, pretrained=image_pretrained, options=image_tower_options),
             TextTower(
