@@ -122,7 +122,7 @@ def test_test_and_predict_of_a_run_need_no_recipe(recipe: Path, here: Path, caps
     assert json.loads(capsys.readouterr().out) == {
         "path": "r/predictions.parquet",
         "rows": 7,
-        "columns": ["index", "length", "pair"],
+        "columns": ["index", "key", "length", "pair"],
     }
     table = pq.read_table(here / "r" / "predictions.parquet")
     assert table["index"].to_pylist() == list(range(7))  # the padded eighth row is gone

@@ -53,7 +53,9 @@ class WritePredictions(BasePredictionWriter):
         dataloader_idx: int,
     ) -> None:
         """Append one batch."""
-        table = to_table(prediction, batch.get("index"), batch.get("valid"), self._meanings)
+        index = batch.get("index")
+        named = _keys(trainer, index) | dict(prediction)
+        table = to_table(named, index, batch.get("valid"), self._meanings)
         if table.num_rows == 0:
             return
         if self._writer is None:
@@ -75,6 +77,15 @@ class WritePredictions(BasePredictionWriter):
         if self._writer is not None:
             self._writer.close()
         self._part(self._rank).unlink(missing_ok=True)
+
+
+def _keys(trainer: Trainer, index: Tensor | None) -> dict[str, list[str]]:
+    """A column with the samples' keys in their shards; none for streamed sets, which have no positions."""
+    datamodule = getattr(trainer, "datamodule", None)
+    if datamodule is None or index is None or bool((index < 0).any()):
+        return {}
+    shards = datamodule.shards("predict")
+    return {"key": [shards.locate(position)[1] for position in index.tolist()]}
 
 
 def to_table(
