@@ -5,10 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import math
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,9 +12,7 @@ import torch
 
 from moon_zoo.metrics.bank import EmbeddingBank, Rows, retrieval_figures, top_results
 from tests.metrics import two_processes
-
-# One start of the two processes serves all tests: they must stay on one worker.
-pytestmark = pytest.mark.xdist_group("metrics_two_processes")
+from tests.ranks import run_two
 
 
 def rows(embeddings: list[list[float]], items: list[int], spus: list[int]) -> Rows:
@@ -126,26 +120,7 @@ def test_half_precision_storage_moves_cosines_by_less_than_a_thousandth() -> Non
 def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """What each of two gloo processes computed."""
     folder = tmp_path_factory.mktemp("ranks")
-    root = Path(__file__).parents[2]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": f"{root / 'src'}{os.pathsep}{root}"}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-m", "tests.metrics.two_processes", str(rank), "2", str(folder / "store"), str(folder)],
-            cwd=root,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    try:
-        outputs = [process.communicate(timeout=180)[0] for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    for process, output in zip(processes, outputs):
-        assert process.returncode == 0, output
+    run_two("tests.metrics.two_processes", folder)
     return [json.loads((folder / f"rank{rank}.json").read_text()) for rank in range(2)]
 
 

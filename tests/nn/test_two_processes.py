@@ -2,46 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
 from tests.nn import two_processes
-
-# One start of the two processes serves all tests: they must stay on one worker.
-pytestmark = pytest.mark.xdist_group("nn_two_processes")
+from tests.ranks import run_two
 
 
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Tensor]]:
     """What each of two gloo processes found; all cases in one start."""
     folder = tmp_path_factory.mktemp("ranks")
-    root = Path(__file__).parents[2]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": f"{root / 'src'}{os.pathsep}{root}"}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-m", "tests.nn.two_processes", str(rank), "2", str(folder / "store"), str(folder)],
-            cwd=root,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    try:
-        outputs = [process.communicate(timeout=180)[0] for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    for process, output in zip(processes, outputs):
-        assert process.returncode == 0, output
+    run_two("tests.nn.two_processes", folder)
     return [load_file(folder / f"rank{rank}.safetensors") for rank in range(2)]
 
 
