@@ -185,8 +185,8 @@ def _load_encoder(name: str, pretrained: bool, options: dict[str, Any]) -> Any:
             f"the text tower {name} ({kind}) cannot be loaded: {_first_line(error)}",
             change="model.init_args.text_tower to a folder that holds config.json and model.safetensors",
         ) from error
-    # CLIP-like pairs: only their text half is wanted.
-    return getattr(model, "text_model", model)
+    # CLIP-like pairs: only their text half is wanted. Loading leaves a model in evaluation mode, its dropout switched off.
+    return getattr(model, "text_model", model).train()
 
 
 def _first_line(error: Exception) -> str:
