@@ -7,7 +7,6 @@ small state that every rank agrees on: ``{epoch, samples_seen, seed, fingerprint
 from __future__ import annotations
 
 import logging
-import os
 import warnings
 from collections.abc import Iterator
 from typing import Any, ClassVar, Literal
@@ -17,6 +16,7 @@ import lightning as L
 from moon_zoo.data.cache import DEFAULT_CACHE_BYTES
 from moon_zoo.data.dataset import ShardDataset, ShardLoader, shard_loader
 from moon_zoo.data.inputs import Inputs
+from moon_zoo.data.machine import usable_cores
 from moon_zoo.data.manifest import Manifest
 from moon_zoo.data.reading import IndexedShards
 from moon_zoo.data.sampler import EpochSampler, Start
@@ -453,7 +453,7 @@ class ShardDataModule(L.LightningDataModule):
     def _worker_count(self) -> int:
         if self.num_workers is not None:
             return self.num_workers
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        cores = usable_cores()
         here = self.trainer.num_devices if self.trainer is not None else 1
         # Without an accelerator the model wants the cores as well: half for each.
         share = cores // here if self._on_cuda() else cores // here // 2

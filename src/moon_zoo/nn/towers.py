@@ -26,7 +26,6 @@ class ImageTower(nn.Module):
         name: A timm model such as ``resnet10t``, or ``local-dir:FOLDER`` / ``hf-hub:OWNER/NAME`` in timm's own notation.
         pretrained: Whether to load timm's weights for that name. A folder's or hub's weights are always loaded.
         options: Further keyword arguments of ``timm.create_model`` (``channels``, ``img_size``, ``drop_path_rate`` ...).
-        train_stages: Whether the backbone is trained; False freezes it.
 
     Raises:
         RecipeError: timm knows no such model, or refuses the options.
@@ -42,7 +41,6 @@ class ImageTower(nn.Module):
         *,
         pretrained: bool = False,
         options: Mapping[str, Any] | None = None,
-        train_stages: bool = True,
     ) -> None:
         super().__init__()
         self.backbone = _create_backbone(name, pretrained, dict(options or {}))
@@ -50,7 +48,6 @@ class ImageTower(nn.Module):
         config = self.backbone.pretrained_cfg
         self.register_buffer("mean", torch.tensor(config["mean"]).view(1, 3, 1, 1) * 255, persistent=False)
         self.register_buffer("std", torch.tensor(config["std"]).view(1, 3, 1, 1) * 255, persistent=False)
-        self.backbone.requires_grad_(train_stages)
 
     def forward(self, photos: Tensor) -> Tensor:
         """Features of photos.

@@ -23,11 +23,6 @@ from moon_zoo.errors import UsageError
 Result = TypeVar("Result")
 
 
-def cores() -> int:
-    """Cores this process may use; macOS and Windows only tell how many there are."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def in_processes(function: Callable[..., Result], tasks: Sequence[tuple[Any, ...]], workers: int) -> Iterator[Result]:
     """``function(*task)`` for every task, in the tasks' order.
 

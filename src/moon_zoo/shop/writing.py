@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from moon_zoo.data.kinds import Product, Search
+from moon_zoo.data.machine import usable_cores
 from moon_zoo.data.manifest import Manifest
 from moon_zoo.data.publishing import MANIFEST_NAME
 from moon_zoo.data.writing import write_splits
@@ -27,7 +28,7 @@ from moon_zoo.errors import DataError, UsageError, did_you_mean
 from moon_zoo.shop import VERSION
 from moon_zoo.shop.catalogue import Item, Spu, split_numbers, spu
 from moon_zoo.shop.drawing.photos import photo, role
-from moon_zoo.shop.processes import cores, in_processes
+from moon_zoo.shop.processes import in_processes
 from moon_zoo.shop.searches import FORMS, search
 from moon_zoo.shop.vocabulary import LEAVES
 from moon_zoo.shop.words import TITLE_SHARES, title, title_facts
@@ -178,7 +179,7 @@ def samples(plan: Plan, workers: int | None = None, progress: bool = False) -> I
         for start in range(0, len(numbers), _SPUS_PER_TASK)
     ]
     if workers is None:
-        workers = 1 if plan.num_products < _SMALL else cores()
+        workers = 1 if plan.num_products < _SMALL else usable_cores()
     draw = partial(_render, plan)
     rendered = in_processes(draw, tasks, workers) if workers > 1 else itertools.starmap(draw, tasks)
     with _bar(progress) as bar:

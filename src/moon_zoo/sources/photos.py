@@ -8,7 +8,6 @@ encodes: threads use all cores.
 from __future__ import annotations
 
 import io
-import os
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,6 +19,7 @@ from typing import TypeVar
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from moon_zoo.data.kinds import image_extension
+from moon_zoo.data.machine import usable_cores
 from moon_zoo.errors import DataError, UsageError
 from moon_zoo.sources.tree import FileTree, OutsideRootError
 
@@ -107,7 +107,7 @@ def ordered_map(function: Callable[[In], Out], items: Iterable[In], workers: int
         items: Consumed as results are taken.
         workers: Number of threads, the machine's cores when None; 0 works without threads.
     """
-    workers = (os.cpu_count() or 1) if workers is None else workers
+    workers = usable_cores() if workers is None else workers
     if workers == 0:
         yield from map(function, items)
         return

@@ -27,8 +27,6 @@ FIELDS = {
 }
 """What a column can hold. A column of the field's own name needs no mapping."""
 
-SEARCH_FIELDS = ("query_text", "query_photo", "behaviour", "hard_negatives")
-
 
 @dataclass(slots=True)
 class Record:
