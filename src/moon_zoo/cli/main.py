@@ -16,6 +16,8 @@ VERBS: dict[str, dict[str, str]] = {
     "train and use": {"fit": "fit", "validate": "validate", "test": "test", "predict": "predict", "plot": "plot"},
     "look around": {"list": "listing", "show": "show", "copy": "copy", "check": "check"},
     "data": {"pack": "pack", "inspect": "inspect"},
+    "search": {"embed": "embed", "search": "search"},
+    "checkpoints": {"download": "download", "publish": "publish", "export": "export", "cache": "cache"},
 }
 """Heading to verbs; a verb maps to the module of this package that does it."""
 

@@ -7,14 +7,14 @@ data order, retrieval metrics, galleries) is here or in the parts used here.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import lightning as L
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR, LinearLR, SequentialLR
 
 if TYPE_CHECKING:
@@ -57,6 +57,23 @@ class GalleryRow:
     results: tuple[Shown, ...]
 
 
+@dataclass(frozen=True)
+class ExportPart:
+    """One network of a model that can run without the zoo: plain tensors in, one tensor out.
+
+    Args:
+        network: Takes ``inputs`` in their order and returns a tensor ``(batch, ...)``.
+        inputs: Argument name to an example; the first axis is the batch, which stays free, the others are fixed.
+        output: Name of what it returns, such as ``embedding``.
+        contract: Argument name to what must be put there, as plain values: sizes, colour order, range, tokenizer.
+    """
+
+    network: nn.Module
+    inputs: dict[str, Tensor]
+    output: str
+    contract: dict[str, Any]
+
+
 class ZooModule(L.LightningModule):
     """Base of all models.
 
@@ -73,6 +90,9 @@ class ZooModule(L.LightningModule):
 
     primary_metric: ClassVar[str] = "val/loss"
     """The figure by which the best checkpoint is kept; see `moon_zoo.metrics.catalogue` for its direction."""
+
+    modalities: ClassVar[tuple[str, ...]] = ()
+    """What `embed` can give, the most complete first (``product``, ``photo``, ``text``); empty: it embeds nothing."""
 
     def __init__(
         self,
@@ -148,6 +168,25 @@ class ZooModule(L.LightningModule):
     def gallery_rows(self) -> list[GalleryRow]:
         """Retrieval results worth showing after validation or test; empty where a model retrieves nothing."""
         return []
+
+    def embed(
+        self, batch: dict[str, Tensor], modalities: Sequence[str], side: Literal["query", "item"] = "item"
+    ) -> dict[str, tuple[Tensor, Tensor]]:
+        """Embeddings for search.
+
+        Args:
+            batch: As the inputs made it.
+            modalities: Which of `modalities` are wanted; what is not is not computed.
+            side: Whether the items are embedded, or what asks for them.
+
+        Returns:
+            Modality to unit vectors ``(batch, dim)`` and a bool mask ``(batch,)``, False where a sample lacks it.
+        """
+        raise NotImplementedError(f"{type(self).__name__} embeds nothing")
+
+    def export_parts(self) -> dict[str, ExportPart]:
+        """The networks that `moon-zoo export` writes, by name; empty where there are none."""
+        return {}
 
     def predict_columns(self) -> dict[str, str]:
         """Names and meanings of the columns that `predict_step` returns."""

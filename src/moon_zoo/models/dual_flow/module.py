@@ -78,6 +78,7 @@ class DualFlow(ZooModule):
     inputs: DualFlowInputs
     sample_kinds: ClassVar[tuple[str, ...]] = ("product", "search")
     primary_metric: ClassVar[str] = "val/photo_to_product/recall@1"
+    modalities: ClassVar[tuple[str, ...]] = ("product", "photo", "text")
 
     def __init__(
         self,
@@ -175,26 +176,40 @@ class DualFlow(ZooModule):
         if compile_towers:
             self.network.image_tower.compile(dynamic=False)
             self.network.text_tower.compile(dynamic=False)
+        self.embedding_dim = embedding_dim
         self._channels_last = channels_last
         self.evaluation = RetrievalEvaluation()
         self._evaluated_split = "val"
 
     # One forward for training, evaluation, prediction and export ---------------------------------------------------
 
-    def forward(self, batch: Mapping[str, Tensor], sides: Sequence[str] = ("query", "item")) -> dict[str, Tensor]:
-        """Unit embeddings of the photos and texts of the given sides: `PARTS` to ``(batch, dim)`` each."""
+    def forward(
+        self,
+        batch: Mapping[str, Tensor],
+        sides: Sequence[str] = ("query", "item"),
+        towers: Sequence[str] = ("photo", "text"),
+    ) -> dict[str, Tensor]:
+        """Unit embeddings of the photos and texts of the given sides: `PARTS` to ``(batch, dim)`` each.
+
+        A tower that is left out does not run, and its parts are missing.
+        """
         rows = len(batch["item_photo"])
-        photos = self._photos(torch.cat([self._drawn(batch, side) for side in sides]))
-        embeddings = {f"{side}_photo": part for side, part in zip(sides, photos.split(rows))}
-        # Products have no query text, and running the tower on nothing but padding would be wasted.
-        worded = [side for side in sides if f"{side}_token_ids" in batch]
-        texts = self.network.encode_text(
-            torch.cat([batch[f"{side}_token_ids"] for side in worded]),
-            torch.cat([batch[f"{side}_token_mask"] for side in worded]),
-        )
-        embeddings |= {f"{side}_text": part for side, part in zip(worded, texts.split(rows))}
-        for side in sides:
-            embeddings.setdefault(f"{side}_text", torch.zeros_like(embeddings[f"{side}_photo"]))
+        embeddings: dict[str, Tensor] = {}
+        if "photo" in towers:
+            photos = self._photos(torch.cat([self._drawn(batch, side) for side in sides]))
+            embeddings |= {f"{side}_photo": part for side, part in zip(sides, photos.split(rows))}
+        if "text" in towers:
+            # Products have no query text, and running the tower on nothing but padding would be wasted.
+            worded = [side for side in sides if f"{side}_token_ids" in batch]
+            if worded:
+                texts = self.network.encode_text(
+                    torch.cat([batch[f"{side}_token_ids"] for side in worded]),
+                    torch.cat([batch[f"{side}_token_mask"] for side in worded]),
+                )
+                embeddings |= {f"{side}_text": part for side, part in zip(worded, texts.split(rows))}
+            for side in sides:
+                if f"{side}_text" not in embeddings:
+                    embeddings[f"{side}_text"] = torch.zeros((rows, self.embedding_dim), device=self.device)
         return embeddings
 
     def encode_texts(self, texts: Sequence[str]) -> Tensor:
@@ -221,22 +236,28 @@ class DualFlow(ZooModule):
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """The weighted objectives over the whole batch (and the other ranks' items, and the queue)."""
-        presence = {part: batch[f"has_{part}"] & batch["valid"] for part in PARTS}
-        groups = batch["spu_id"] if self.positives == "spu" else batch["item_id"]
-
-        def loss_of(embeddings: dict[str, Tensor]) -> Tensor:
-            return self.objectives(embeddings, presence, groups)
-
         if self.micro_batch_size is None:
-            loss = loss_of(self(batch))
+            loss = self.objective(self(batch), batch)
         else:
             micro_batches = split_batch(batch, self.micro_batch_size)
-            loss = grad_cached(self.forward, micro_batches, loss_of, self.network.parameters())
-        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=len(groups))
-        self.log_dict(
-            {f"train/{name}": value for name, value in self.objectives.logged.items()}, batch_size=len(groups)
-        )
+            loss = grad_cached(
+                self.forward, micro_batches, lambda parts: self.objective(parts, batch), self.network.parameters()
+            )
+        rows = len(batch["valid"])
+        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=rows)
+        self.log_dict({f"train/{name}": value for name, value in self.objectives.logged.items()}, batch_size=rows)
         return loss
+
+    def objective(self, embeddings: dict[str, Tensor], batch: Mapping[str, Tensor]) -> Tensor:
+        """The training loss of a whole batch; what a subclass with another loss overrides.
+
+        Args:
+            embeddings: `PARTS` to unit embeddings with gradient, ``(batch, dim)``.
+            batch: As the inputs made it.
+        """
+        presence = {part: batch[f"has_{part}"] & batch["valid"] for part in PARTS}
+        groups = batch["spu_id"] if self.positives == "spu" else batch["item_id"]
+        return self.objectives(embeddings, presence, groups)
 
     def on_train_batch_end(self, outputs: Any, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Remember this step's items as negatives of later steps."""
@@ -290,7 +311,19 @@ class DualFlow(ZooModule):
         """Some queries of the last evaluation with their best results."""
         return self.evaluation.gallery_rows(self._evaluated_split)
 
-    # Prediction --------------------------------------------------------------------------------------------------------
+    # Prediction and search ---------------------------------------------------------------------------------------------
+
+    def embed(
+        self, batch: dict[str, Tensor], modalities: Sequence[str], side: Literal["query", "item"] = "item"
+    ) -> dict[str, tuple[Tensor, Tensor]]:
+        """Photo and text embeddings of one side, and ``product``: the two fused where both are there."""
+        towers = [tower for tower in ("photo", "text") if {tower, "product"} & set(modalities)]
+        parts: Mapping[str, Tensor] = self(batch, sides=(side,), towers=towers)
+        presence: Mapping[str, Tensor] = {f"{side}_{tower}": batch[f"has_{side}_{tower}"] for tower in towers}
+        if "product" in modalities:
+            parts, presence = with_fused(parts, presence, sides=(side,))
+        names = {"product": side, "photo": f"{side}_photo", "text": f"{side}_text"}
+        return {modality: (parts[names[modality]], presence[names[modality]]) for modality in modalities}
 
     def predict_columns(self) -> dict[str, str]:
         """What `predict_step` returns."""
