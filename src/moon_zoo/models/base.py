@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import lightning as L
@@ -63,15 +63,22 @@ class ExportPart:
 
     Args:
         network: Takes ``inputs`` in their order and returns a tensor ``(batch, ...)``.
-        inputs: Argument name to an example; the first axis is the batch, which stays free, the others are fixed.
+        inputs: Argument name to an example; the first axis is the batch, which stays free, the others are fixed. Outputs are
+            compared on the example's rows, so they should cover what occurs: drawn values, extremes, an empty text.
         output: Name of what it returns, such as ``embedding``.
         contract: Argument name to what must be put there, as plain values: sizes, colour order, range, tokenizer.
+        files: File name to text of what must lie beside the network, such as ``tokenizer.json``.
+        batch_names: Argument name to the tensor of the inputs' batch that belongs there, for comparisons on real samples.
+        note: What else a reader must know, in a sentence or two.
     """
 
     network: nn.Module
     inputs: dict[str, Tensor]
     output: str
     contract: dict[str, Any]
+    files: dict[str, str] = field(default_factory=dict)
+    batch_names: dict[str, str] = field(default_factory=dict)
+    note: str = ""
 
 
 class ZooModule(L.LightningModule):
