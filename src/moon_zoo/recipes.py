@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from importlib import metadata, util
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -71,14 +71,15 @@ def roots() -> dict[str, Path]:
     """Prefix to folder: our own recipes have no prefix, those of another package its entry point's name.
 
     The entry point (group ``moon_zoo.recipes``) names a package whose folder holds the YAML files: ``acme = acme.recipes``, or
-    ``acme = acme:recipes`` for a folder that is no package. Its recipes are then called ``acme/...``.
+    ``acme = acme:recipes`` for a folder that is no package. Its recipes are then called ``acme/...``. Nothing is imported, so
+    a package that cannot be imported still lists its recipes.
     """
     found = {"": own_root()}
     for point in metadata.entry_points(group="moon_zoo.recipes"):
         package, _, folder = point.value.partition(":")
-        spec = util.find_spec(package)
-        for location in (spec.submodule_search_locations or ()) if spec is not None else ():
-            found.setdefault(point.name, Path(location, folder))
+        place = registry.locate(package.strip())
+        if place is not None and place.is_dir():
+            found.setdefault(point.name, place / folder.strip())
     return found
 
 

@@ -1,17 +1,29 @@
 """Names of models and sources: a name maps to ``"module:Class"``, and nothing is imported before it is asked for.
 
-Other packages add their own through the entry-point groups ``moon_zoo.models``, ``moon_zoo.sources`` and
-``moon_zoo.recipes``; see `entries`.
+Other packages add their own through the entry-point groups ``moon_zoo.models``, ``moon_zoo.data``, ``moon_zoo.sources`` and
+``moon_zoo.recipes``; see `entries`. Names and summaries of theirs are read from files too, not imported: a listing stays
+quick, and one package that is broken breaks nothing but itself.
 """
 
 from __future__ import annotations
 
+import ast
 import importlib
+import re
+import traceback
 from dataclasses import dataclass
-from importlib import metadata
+from functools import cache
+from importlib import metadata, util
+from pathlib import Path
 from typing import Any
 
-from moon_zoo.errors import UsageError, did_you_mean
+from moon_zoo.errors import UsageError, ZooError, did_you_mean
+
+OWN = "moon-zoo"
+"""The distribution that this package is."""
+
+_TARGET = re.compile(r"(?P<module>[\w.]+)\s*:\s*(?P<attribute>\w+)\s*(\[.*\])?")
+"""An entry point's value that names a class."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +40,7 @@ class Entry:
     name: str
     target: str
     summary: str
-    origin: str = "moon-zoo"
+    origin: str = OWN
 
     @property
     def class_path(self) -> str:
@@ -36,9 +48,30 @@ class Entry:
         return self.target.replace(":", ".")
 
     def load(self) -> Any:
-        """Import the target."""
+        """Import the target.
+
+        Raises:
+            UsageError: It belongs to another package and cannot be imported. A fault of our own keeps its traceback.
+        """
         module, _, attribute = self.target.partition(":")
-        return getattr(importlib.import_module(module), attribute)
+        try:
+            return getattr(importlib.import_module(module), attribute)
+        except ZooError:
+            raise
+        except Exception as error:
+            if self.origin == OWN:
+                raise
+            raise self.broken(error) from error
+
+    def broken(self, error: BaseException) -> UsageError:
+        """What to say when another package's entry cannot be imported."""
+        module, _, attribute = self.target.partition(":")
+        said = " ".join(str(error).split()) or "no reason given"
+        return UsageError(
+            f"{self.name!r} of the package {self.origin} cannot be imported: {type(error).__name__}: {said}",
+            where=f"{module}:{attribute}{_raised_at(error)}",
+            change=f"that package: mend it, `pip install --upgrade {self.origin}`, or `pip uninstall {self.origin}`",
+        )
 
 
 _OWN: dict[str, tuple[Entry, ...]] = {
@@ -59,11 +92,21 @@ _OWN: dict[str, tuple[Entry, ...]] = {
 
 
 def entries(group: str) -> dict[str, Entry]:
-    """Everything registered under ``group`` (``models``, ``data`` or ``sources``), own names first."""
+    """Everything registered under ``group`` (``models``, ``data`` or ``sources``), own names first.
+
+    A name of another package that is taken already is reached as ``{package}:{name}``.
+    """
     found = {entry.name: entry for entry in _OWN.get(group, ())}
     for point in metadata.entry_points(group=f"moon_zoo.{group}"):
         origin = point.dist.name if point.dist is not None else "unknown"
-        found.setdefault(point.name, Entry(point.name, point.value, f"from {origin}", origin))
+        target = _TARGET.fullmatch(point.value)
+        if target is None:
+            summary, path = f"entry point {point.value!r} names no module:Class; from {origin}", point.value
+        else:
+            path = f"{target['module']}:{target['attribute']}"
+            summary = f"{_first_line(target['module'], target['attribute'])}from {origin}"
+        name = point.name if point.name not in found else f"{origin}:{point.name}"
+        found.setdefault(name, Entry(name, path, summary, origin))
     return found
 
 
@@ -81,3 +124,49 @@ def entry(group: str, name: str) -> Entry:
             change=f"the name; known: {', '.join(sorted(known))}",
         )
     return known[name]
+
+
+def locate(module: str) -> Path | None:
+    """The folder of a package or the file of a module, found without importing anything; None where there is none."""
+    top, *inner = module.split(".")
+    try:
+        spec = util.find_spec(top)
+    except (ImportError, ValueError):
+        return None
+    if spec is None:
+        return None
+    if not inner and spec.submodule_search_locations is None:
+        return Path(spec.origin) if spec.origin is not None else None
+    for location in spec.submodule_search_locations or ():
+        place = Path(location, *inner)
+        if place.is_dir():
+            return place
+        if place.with_suffix(".py").is_file():
+            return place.with_suffix(".py")
+    return None
+
+
+@cache
+def _first_line(module: str, attribute: str) -> str:
+    """The first sentence of a class's docstring and what joins it to more words, read from its file; else nothing."""
+    place = locate(module)
+    if place is None:
+        return f"module {module} is missing; "
+    try:
+        tree = ast.parse((place / "__init__.py" if place.is_dir() else place).read_text("utf-8"))
+    except (OSError, SyntaxError, ValueError):
+        return ""
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef) and node.name == attribute:
+            first = (ast.get_docstring(node) or "").partition("\n")[0].rstrip(".")
+            return f"{first[:1].lower()}{first[1:]}, " if first else ""
+    return ""
+
+
+def _raised_at(error: BaseException) -> str:
+    """File and line an import stopped at, for the message; nothing where Python gives none."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f" ({error.filename}, line {error.lineno})"
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename]
+    own = [frame for frame in frames if frame.filename != __file__]
+    return f" ({own[-1].filename}, line {own[-1].lineno})" if own else ""

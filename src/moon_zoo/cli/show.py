@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import util
 from pathlib import Path
 
 from moon_zoo import recipe_yaml, recipes, registry
@@ -43,11 +42,9 @@ def _recipe(name: str) -> Path | None:
 
 def _card(entry: registry.Entry) -> str:
     """The README beside a model's module, found without importing the model's package."""
-    package, _, _ = entry.target.partition(":")[0].rpartition(".")
-    top, *inner = package.split(".")
-    spec = util.find_spec(top)
-    for location in (spec.submodule_search_locations or ()) if spec is not None else ():
-        card = Path(location, *inner, "README.md")
+    module = registry.locate(entry.target.partition(":")[0])
+    if module is not None:
+        card = (module if module.is_dir() else module.parent) / "README.md"
         if card.is_file():
             return card.read_text("utf-8")
     return f"# {entry.name}\n\n{entry.summary}\n\nclass_path: `{entry.class_path}` ({entry.origin})\n"
