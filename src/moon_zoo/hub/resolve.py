@@ -1,0 +1,94 @@
+"""From what people write for a checkpoint to a folder or file on this machine.
+
+In this order: a ``.ckpt`` file, a checkpoint folder, a run's folder, a name on one of the hubs, a hub's URL. What is on
+the disk under that very path wins over a name.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from moon_zoo import recipes
+from moon_zoo.errors import CheckpointError
+from moon_zoo.hub.download import download
+from moon_zoo.hub.index import INDEX
+from moon_zoo.hub.names import CONFIG, PICKLE_SUFFIXES, WEIGHTS, is_name
+
+BEST, LAST = "best.ckpt", "last.ckpt"
+
+
+def hubs() -> list[str]:
+    """Where names are looked up, first hub first: those in ``MOON_ZOO_HUB``, then the one that ships with the package."""
+    given = os.environ.get("MOON_ZOO_HUB", "").split()
+    shipped = recipes.own_root().parent / "checkpoints"
+    return [*given, *([str(shipped)] if (shipped / INDEX).is_file() else [])]
+
+
+def resolve(source: str | os.PathLike[str], *, progress: bool = True) -> Path:
+    """Where a checkpoint is on this machine; fetched first where it is a hub's.
+
+    Args:
+        source: A ``.ckpt`` file, a checkpoint folder, a run's folder (its ``best.ckpt``, else ``last.ckpt``), a name such as
+            ``dual_flow/shop``, or a URL: ``https://host/hub/model/name``, ``hf://owner/repo/model/name``, ``HUB#model/name``.
+        progress: Whether to show how a download goes.
+
+    Returns:
+        A ``.ckpt`` file or a checkpoint folder.
+
+    Raises:
+        CheckpointError: It is nothing of the kind, or cannot be fetched.
+    """
+    text = os.fspath(source)
+    path = Path(text).expanduser()
+    if path.is_file():
+        return _file(path)
+    if path.is_dir():
+        return _folder(path)
+    hub, mark, name = text.rpartition("#")
+    if mark:
+        return download(name, hub=hub, progress=progress)
+    if is_name(text):
+        return download(text, progress=progress)
+    raise CheckpointError(
+        f"there is no checkpoint {text!r}: neither a file or folder nor a name",
+        change="the path or name; `moon-zoo list checkpoints` shows the names",
+    )
+
+
+def _file(path: Path) -> Path:
+    if path.suffix == ".ckpt":
+        return path
+    if path.name in (CONFIG, WEIGHTS):
+        return _folder(path.parent)
+    raise CheckpointError(
+        f"{path} is no checkpoint: one is a folder with {CONFIG} and {WEIGHTS}, or a Lightning .ckpt file",
+        where=str(path),
+        change="the path",
+    )
+
+
+def _folder(path: Path) -> Path:
+    if (path / CONFIG).is_file() and (path / WEIGHTS).is_file():
+        return path
+    if (path / "checkpoints").is_dir():
+        for name in (BEST, LAST):
+            if (path / "checkpoints" / name).is_file():
+                return path / "checkpoints" / name
+        raise CheckpointError(
+            f"the run {path} has no checkpoint yet", where=str(path / "checkpoints"), change="the run"
+        )
+    pickles = sorted(file.name for file in path.iterdir() if file.suffix in PICKLE_SUFFIXES)
+    if pickles:
+        raise CheckpointError(
+            f"{path} holds {', '.join(pickles[:3])} but no {WEIGHTS}: such files are or may hold pickles, "
+            "and reading a pickle can run any code, so they are not read",
+            where=str(path),
+            change=f"the checkpoint: convert its weights to {WEIGHTS} where you trust it",
+        )
+    missing = [name for name in (CONFIG, WEIGHTS) if not (path / name).is_file()]
+    raise CheckpointError(
+        f"{path} is no checkpoint folder: it has no {' and no '.join(missing)}",
+        where=str(path),
+        change="the path to a checkpoint folder, a run's folder or a .ckpt file",
+    )
