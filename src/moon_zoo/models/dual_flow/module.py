@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from moon_zoo.data.ids import stable_id
 from moon_zoo.data.transforms import PhotoTransform
 from moon_zoo.errors import RecipeError, did_you_mean
-from moon_zoo.models.base import GalleryRow, LRSchedule, ZooModule
+from moon_zoo.models.base import ExportPart, GalleryRow, LRSchedule, ZooModule
 from moon_zoo.models.dual_flow.evaluation import RetrievalEvaluation
+from moon_zoo.models.dual_flow.exporting import export_parts
 from moon_zoo.models.dual_flow.inputs import DualFlowInputs, attribute_id
 from moon_zoo.models.dual_flow.network import DualFlowNetwork
 from moon_zoo.models.dual_flow.objectives import OBJECTIVES, PARTS, Objectives, with_fused
@@ -324,6 +325,10 @@ class DualFlow(ZooModule):
             parts, presence = with_fused(parts, presence, sides=(side,))
         names = {"product": side, "photo": f"{side}_photo", "text": f"{side}_text"}
         return {modality: (parts[names[modality]], presence[names[modality]]) for modality in modalities}
+
+    def export_parts(self) -> dict[str, ExportPart]:
+        """The photo and the text encoder, each with its projection."""
+        return export_parts(self)
 
     def predict_columns(self) -> dict[str, str]:
         """What `predict_step` returns."""

@@ -1,0 +1,100 @@
+"""The two towers as networks of their own, each with its projection: what `moon-zoo export` writes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from moon_zoo.errors import CheckpointError
+from moon_zoo.models.base import ExportPart
+from moon_zoo.models.contracts import TOKENIZER, photo_contract, text_contracts, tokenizer_json
+
+if TYPE_CHECKING:
+    from moon_zoo.models.dual_flow.module import DualFlow
+
+DRAWN_ROWS = 8
+FUSING = (
+    "A product that has both a photo and a text is the two embeddings added up and divided by the length of the sum; "
+    "one that has only one of them is that one."
+)
+
+
+class PhotoEncoder(nn.Module):
+    """Photos to unit embeddings; holds nothing of the text tower."""
+
+    def __init__(self, tower: nn.Module, head: nn.Module) -> None:
+        super().__init__()
+        self.tower = tower
+        self.head = head
+
+    def forward(self, photo: Tensor) -> Tensor:
+        """uint8 ``(batch, 3, height, width)`` to float32 ``(batch, dim)`` of length 1."""
+        return self.head(self.tower(photo))
+
+
+class TextEncoder(nn.Module):
+    """Texts to unit embeddings; holds nothing of the image tower."""
+
+    def __init__(self, tower: nn.Module, head: nn.Module) -> None:
+        super().__init__()
+        self.tower = tower
+        self.head = head
+
+    def forward(self, token_ids: Tensor, token_mask: Tensor) -> Tensor:
+        """int64 ids and bool mask ``(batch, tokens)`` to float32 ``(batch, dim)`` of length 1."""
+        return self.head(self.tower(token_ids, token_mask))
+
+
+def export_parts(module: DualFlow) -> dict[str, ExportPart]:
+    """``photo`` and ``text``, whose outputs are compared by their dot product.
+
+    Raises:
+        CheckpointError: The model has no tokenizer yet, so nobody could say what its token ids mean.
+    """
+    network, inputs = module.network, module.inputs
+    tokenizer = inputs.tokenizer
+    if tokenizer is None:
+        raise CheckpointError(
+            "this model has no tokenizer yet: it was neither trained nor loaded", change="the checkpoint"
+        )
+    draw = torch.Generator().manual_seed(0)
+    return {
+        "photo": ExportPart(
+            network=PhotoEncoder(network.image_tower, network.image_head),
+            inputs={"photo": _drawn_photos(inputs.photo.size, draw)},
+            output="embedding",
+            contract={"photo": photo_contract(inputs.photo)},
+            batch_names={"photo": "item_photo"},
+            note=FUSING,
+        ),
+        "text": ExportPart(
+            network=TextEncoder(network.text_tower, network.text_head),
+            inputs=_drawn_texts(tokenizer.vocab_size, inputs.max_tokens, tokenizer.pad_id, draw),
+            output="embedding",
+            contract=text_contracts(tokenizer, inputs.max_tokens, inputs.text_fields),
+            files={TOKENIZER: tokenizer_json(tokenizer)},
+            batch_names={"token_ids": "item_token_ids", "token_mask": "item_token_mask"},
+            note=FUSING,
+        ),
+    }
+
+
+def _drawn_photos(size: int, draw: torch.Generator) -> Tensor:
+    """Noise, from fine to coarse, and all black and all white: uint8 ``(DRAWN_ROWS, 3, size, size)``."""
+    photos = []
+    for row in range(DRAWN_ROWS - 2):
+        grain = min(1 << row, size)
+        coarse = torch.randint(0, 256, (3, -(-size // grain), -(-size // grain)), generator=draw, dtype=torch.uint8)
+        photos.append(coarse.repeat_interleave(grain, 1).repeat_interleave(grain, 2)[:, :size, :size])
+    black = torch.zeros((3, size, size), dtype=torch.uint8)
+    return torch.stack([*photos, black, torch.full_like(black, 255)])
+
+
+def _drawn_texts(vocab_size: int, max_tokens: int, pad_id: int, draw: torch.Generator) -> dict[str, Tensor]:
+    """Ids of any kind in texts of all lengths, the empty one and the longest among them: ``(DRAWN_ROWS, max_tokens)``."""
+    lengths = torch.linspace(0, max_tokens, DRAWN_ROWS).long().flip(0)  # the longest first, the empty one last
+    mask = torch.arange(max_tokens) < lengths[:, None]
+    ids = torch.randint(0, vocab_size, (DRAWN_ROWS, max_tokens), generator=draw)
+    return {"token_ids": ids.where(mask, torch.tensor(pad_id)), "token_mask": mask}
