@@ -1,0 +1,1 @@
+"""Embedding catalogues and searching in them."""
