@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import pyarrow as pa
@@ -33,7 +33,8 @@ _GROUP_BYTES = 16 << 20  # of vectors; a writer holds up to one group of each mo
 _TEXT_COLUMNS = ("key", "item_id", "spu_id", "category", "title")
 
 
-class Record(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Record:
     """What is known of an item beside its vectors.
 
     Args:
@@ -222,11 +223,10 @@ class PartWriter:
                 where=f"{self.plan.shard} of {self.plan.set}",
                 change=f"the checkpoint {self.plan.model}: its weights may be broken; or --precision 32",
             )
-        columns = list(zip(*records, strict=True))
         arrays = [
             self._constant("set", self.plan.set, rows),
-            pa.array(columns[0], pa.int64()),
-            *(pa.array(column, pa.string()) for column in columns[1:]),
+            pa.array([record.index for record in records], pa.int64()),
+            *(pa.array([getattr(record, name) for record in records], pa.string()) for name in _TEXT_COLUMNS),
             self._constant("modality", modality, rows),
             pa.FixedSizeListArray.from_arrays(pa.array(numbers.reshape(-1)), type=self._schema.field("vector").type),
         ]

@@ -128,14 +128,15 @@ class EmbeddingWriter:
         try:
             self._look_around()
         except BaseException:
-            self._unlock()
+            self._lock.release(force=True)
             raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._unlock()
+        # The lock's file stays: whoever removed it could take it from under a process that holds it by now.
+        self._lock.release(force=True)
 
     def add(self, entry: PartEntry) -> None:
         """Take a finished part of `pending`."""
@@ -252,10 +253,6 @@ class EmbeddingWriter:
             "rows": sum(part.rows for part in parts),
             "complete": True,
         }
-
-    def _unlock(self) -> None:
-        self._lock.release(force=True)
-        (self.folder / _LOCK_NAME).unlink(missing_ok=True)
 
 
 class Embeddings:

@@ -78,6 +78,12 @@ class IndexedShards:
         key = shard.index.key(row)
         return {field: decode_member(field, data, shard=shard.entry.name, key=key) for field, data in shard.read(row)}
 
+    def member(self, position: int, field: str) -> Any:
+        """The decoded value of one member of a sample, without reading the others; None where there is no such member."""
+        shard, row = self._find(position)
+        data = shard.read_member(row, field)
+        return None if data is None else decode_member(field, data, shard=shard.entry.name, key=shard.index.key(row))
+
     def locate(self, position: int) -> tuple[str, str]:
         """Shard name and key of the sample at ``position``, for messages."""
         shard, row = self._find(position)
@@ -162,7 +168,20 @@ class _OpenShard:
         if not members:
             return []
         start = members[0][1]
-        stop = members[-1][1] + members[-1][2]
+        stretch = self._stretch(row, start, members[-1][1] + members[-1][2])
+        return [(field, stretch[offset - start : offset - start + size]) for field, offset, size in members]
+
+    def read_member(self, row: int, wanted: str) -> bytes | None:
+        """Bytes of one of a sample's members; None where there is no such member."""
+        for field, offset, size in self.index.members(row):
+            if field == wanted:
+                return self._stretch(row, offset, offset + size)
+        return None
+
+    def close(self) -> None:
+        os.close(self._handle)
+
+    def _stretch(self, row: int, start: int, stop: int) -> bytes:
         stretch = os.pread(self._handle, stop - start, start)
         if len(stretch) != stop - start:
             raise DataError(
@@ -170,10 +189,7 @@ class _OpenShard:
                 where=f"sample {self.index.key(row)} in {self._location}",
                 change="the file: it was changed or cut since it was opened",
             )
-        return [(field, stretch[offset - start : offset - start + size]) for field, offset, size in members]
-
-    def close(self) -> None:
-        os.close(self._handle)
+        return stretch
 
     def _check_size(self) -> None:
         size = os.fstat(self._handle).st_size

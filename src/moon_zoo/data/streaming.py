@@ -80,6 +80,10 @@ class StreamedShards:
 
     def samples(self, urls: list[str] | None = None) -> Iterator[Any]:
         """The samples of some of the tars (all by default), as dataclasses of their kind, one pass."""
+        return (sample for _, sample in self.keyed_samples(urls))
+
+    def keyed_samples(self, urls: list[str] | None = None) -> Iterator[tuple[str, Any]]:
+        """The same with each sample's key before it."""
         from webdataset.tariterators import group_by_keys, tar_file_expander
 
         checked = False
@@ -99,7 +103,7 @@ class StreamedShards:
             if not checked and self._check_kind is not None:
                 self._check_kind(sample.kind)
                 checked = True
-            yield sample
+            yield group["__key__"], sample
 
     def _streams(self, urls: list[str]) -> Iterator[dict[str, Any]]:
         for url in urls:
