@@ -1,20 +1,21 @@
 """Shards of remote sets on the local disk: fetched once, checked before use, bounded in size.
 
 Files are named by the sha256 of their content, so two sets that share a shard share the file, and a set that changed
-under its URL is fetched anew. Several processes may use one cache: a lock per file means one download each.
+under its URL is fetched anew. Several processes may use one cache: a lock per file means one download each. A download that
+broke off is taken up where it ended (`moon_zoo.data.fetch`).
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
-import secrets
+from functools import partial
 from pathlib import Path
 
 from filelock import FileLock
 
-from moon_zoo.data import remote
+from moon_zoo.data.fetch import WrongContent, fetch
+from moon_zoo.data.streams import open_url
 from moon_zoo.errors import DataError
 
 DEFAULT_CACHE_BYTES = 32 << 30
@@ -70,24 +71,16 @@ class ShardCache:
         return path
 
     def _download(self, url: str, path: Path, sha256: str, size: int | None) -> None:
-        temporary = self.root / f".{sha256[:32]}.{secrets.token_hex(4)}.part"
         for left in self.root.glob(f".{sha256[:32]}.*.part"):
-            left.unlink(missing_ok=True)  # we hold the lock, so its writer is dead
+            left.unlink(missing_ok=True)  # of versions that named their parts otherwise; nobody goes on with them
         try:
-            fs, remote_path = remote.file_system(url)
-            fs.get_file(remote_path, os.fspath(temporary))
-            found = _sha256(temporary)
-            if found != sha256:
-                length = temporary.stat().st_size
-                cut = f" ({length:,} bytes instead of {size:,})" if size is not None and length != size else ""
-                raise DataError(
-                    f"{url} is not the file its manifest names: sha256 {found[:12]} instead of {sha256[:12]}{cut}",
-                    where=url,
-                    change="the set at that URL: copy the shard again, or write its manifest again",
-                )
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+            fetch(partial(open_url, url), path, sha256=sha256, size=size)
+        except WrongContent as error:
+            raise DataError(
+                f"{url} is not the file its manifest names: {error.reason}",
+                where=url,
+                change="the set at that URL: copy the shard again, or write its manifest again",
+            ) from None
 
     def _evict(self, keep: Path) -> None:
         """Drop the files unused for longest until the rest fits; one process at a time."""
@@ -112,8 +105,3 @@ def _touch(path: Path) -> bool:
     except FileNotFoundError:
         return False
     return True
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -74,13 +74,14 @@ def check_file(text: object, where: str) -> str:
     suffix = PurePosixPath(path).suffix.lower()
     if suffix in PICKLE_SUFFIXES:
         raise CheckpointError(
-            f"the hub offers {path}, which is refused: {suffix} files are or may hold pickles, and reading a pickle can run any code",
+            f"the hub offers {path}, which is refused: {suffix} files are or may hold pickles, "
+            "and reading a pickle can run any code",
             where=where,
             change="the hub's checkpoint: `moon-zoo publish` writes weights as safetensors",
         )
     if suffix not in SAFE_SUFFIXES:
         raise CheckpointError(
-            f"the hub offers {path}, which is refused: {suffix or 'a file without suffix'} is no kind of file that checkpoints hold",
+            f"the hub offers {path}, which is refused: checkpoints hold no {suffix or 'file without a suffix'}",
             where=where,
             change=f"the hub's checkpoint; known to be safe are {' '.join(SAFE_SUFFIXES)}",
         )
