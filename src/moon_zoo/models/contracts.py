@@ -49,10 +49,21 @@ def text_contracts(tokenizer: TextTokenizer, max_tokens: int, text_fields: Seque
             "range": [0, tokenizer.vocab_size - 1],
             "too_long": "the first max_tokens - 1 ids, then the text's last",
             "empty_text": "padding only, the mask all False",
-            "product_text": f"its {', '.join(text_fields)}, those that are not empty, joined by ' . '",
+            "product_text": _product_text(text_fields),
         },
-        "token_mask": {"kind": "token_mask", "of": "token_ids", "meaning": "True on the text's tokens, False on padding"},
+        "token_mask": {
+            "kind": "token_mask",
+            "of": "token_ids",
+            "meaning": "True on the text's tokens, False on padding",
+        },
     }
+
+
+def _product_text(fields: Sequence[str]) -> str:
+    """How `DualFlowInputs.product_text` makes a product's text."""
+    if len(fields) == 1:
+        return f"its {fields[0]}"
+    return f"its {', '.join(fields)} in this order, those that are not empty, joined by ' . '"
 
 
 def tokenizer_json(tokenizer: TextTokenizer) -> str:
