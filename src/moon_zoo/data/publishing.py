@@ -10,6 +10,7 @@ import contextlib
 import os
 import secrets
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -27,7 +28,9 @@ class Publication:
 
     Args:
         target: The folder to be.
-        overwrite: Whether an existing set of shards at ``target`` may be replaced.
+        overwrite: Whether what is at ``target`` already may be replaced, if it is of the same kind.
+        replaces: Whether an existing folder is of that kind; a set of shards unless said otherwise.
+        kind: What the folder is, for messages.
 
     Raises:
         DataError: Something is at ``target`` already that may not be replaced.
@@ -36,9 +39,18 @@ class Publication:
         folder: The work folder. Write here.
     """
 
-    def __init__(self, target: str | os.PathLike[str], overwrite: bool = False) -> None:
+    def __init__(
+        self,
+        target: str | os.PathLike[str],
+        overwrite: bool = False,
+        *,
+        replaces: Callable[[Path], bool] | None = None,
+        kind: str = "set of shards",
+    ) -> None:
         self.target = Path(target).absolute()
         self.overwrite = overwrite
+        self.replaces = _is_set if replaces is None else replaces
+        self.kind = kind
         self._done = False
         try:
             self.target.parent.mkdir(parents=True, exist_ok=True)
@@ -109,11 +121,11 @@ class Publication:
             raise DataError(
                 f"{self.target} exists already; nothing was written",
                 where=str(self.target),
-                change="the output folder, or overwrite to replace the set that is there",
+                change=f"the output folder, or overwrite to replace the {self.kind} that is there",
             )
-        if not _is_set(self.target):
+        if not self.replaces(self.target):
             raise DataError(
-                f"{self.target} holds no shards of ours, so it is not replaced",
+                f"{self.target} holds no {self.kind} of ours, so it is not replaced",
                 where=str(self.target),
                 change="the output folder",
             )

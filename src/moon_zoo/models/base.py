@@ -7,15 +7,20 @@ data order, retrieval metrics, galleries) is here or in the parts used here.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast
 
 import lightning as L
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR, LinearLR, SequentialLR
+
+from moon_zoo.models import arguments, pretrained, weights
+from moon_zoo.models.migrations import Migration
 
 if TYPE_CHECKING:
     from moon_zoo.data.inputs import Inputs
@@ -101,6 +106,24 @@ class ZooModule(L.LightningModule):
     modalities: ClassVar[tuple[str, ...]] = ()
     """What `embed` can give, the most complete first (``product``, ``photo``, ``text``); empty: it embeds nothing."""
 
+    checkpoint_version: ClassVar[int] = 1
+    """Counts changes of this class that older checkpoints do not fit; each has an entry in `migrations`."""
+
+    migrations: ClassVar[tuple[Migration, ...]] = ()
+    """How checkpoints of earlier versions become those of today."""
+
+    training_state: ClassVar[tuple[str, ...]] = ()
+    """Buffers, or modules of them, that only training needs (a queue of negatives): not part of checkpoint folders."""
+
+    _given: Mapping[str, Any]
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Note what the constructor is called with, whoever calls it and however many constructors it goes through."""
+        module = super().__new__(cls)
+        # not through nn.Module, which is not set up yet
+        object.__setattr__(module, "_given", arguments.bound(cls, args, kwargs))
+        return module
+
     def __init__(
         self,
         inputs: Inputs,
@@ -160,11 +183,17 @@ class ZooModule(L.LightningModule):
         return max(1, trainer.max_epochs * math.ceil(batches / trainer.accumulate_grad_batches))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep what the inputs learned from data (tokenizer, vocabularies) beside the weights, as plain values."""
+        """Keep what the inputs learned from data (tokenizer, vocabularies) and what is needed to load it, as plain values."""
         checkpoint["inputs"] = self.inputs.state_dict()
+        checkpoint["moon_zoo"] = pretrained.notes(self)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Bring the inputs back, and align Lightning's batch counter with the data position of another world size."""
+        """Bring the inputs back, and align Lightning's batch counter with the data position of another world size.
+
+        Raises:
+            CheckpointError: The checkpoint is of a newer version of this class, or its weights are not this model's.
+        """
+        pretrained.adapt(checkpoint, self)
         if "inputs" in checkpoint:
             self.inputs.load_state_dict(checkpoint["inputs"])
         datamodule = getattr(self._trainer, "datamodule", None) if self._trainer is not None else None
@@ -194,6 +223,69 @@ class ZooModule(L.LightningModule):
     def export_parts(self) -> dict[str, ExportPart]:
         """The networks that `moon-zoo export` writes, by name; empty where there are none."""
         return {}
+
+    # Checkpoint folders -----------------------------------------------------------------------------------------------
+
+    @classmethod
+    def from_pretrained(cls, source: str | os.PathLike[str], *, allow_missing: bool = False, **init_args: Any) -> Self:
+        """A trained model, in evaluation mode on the CPU.
+
+        Args:
+            source: A name such as ``dual_flow/shop``, a checkpoint folder, a run's folder, a ``.ckpt`` file, or a URL.
+            allow_missing: Whether weights that the checkpoint lacks keep their initial values.
+            init_args: Arguments of the constructor that are to be other than stored.
+
+        Raises:
+            CheckpointError: It is no checkpoint, of another class or newer version, or its weights are not this class's.
+
+        Example:
+            ``ZooModule.from_pretrained("dual_flow/shop")`` gives whatever class the checkpoint is of.
+        """
+        return cast(Self, pretrained.load(source, cls, allow_missing=allow_missing, **init_args))
+
+    def save_pretrained(
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        dtype: weights.Dtype = "float32",
+        metrics: Mapping[str, float] | None = None,
+        card: str | None = None,
+        overwrite: bool = False,
+    ) -> Path:
+        """Write a checkpoint folder; see `moon_zoo.models.pretrained.save`."""
+        return pretrained.save(self, folder, dtype=dtype, metrics=metrics, card=card, overwrite=overwrite)
+
+    def init_args(self) -> dict[str, Any]:
+        """Arguments that build this model again, as plain values with defaults written out.
+
+        Raises:
+            CheckpointError: One is no plain value.
+        """
+        return arguments.plain(self, self._given)
+
+    def write_parts(self, folder: Path) -> dict[str, Any]:
+        """Write what the constructor would fetch from elsewhere into a checkpoint folder.
+
+        Args:
+            folder: The checkpoint to be; files go into folders of their own.
+
+        Returns:
+            Arguments that are then other than `init_args`; paths begin with ``{checkpoint}/``.
+        """
+        return {}
+
+    @classmethod
+    def unsealed(cls, init_args: Mapping[str, Any]) -> str | None:
+        """What stored arguments would make the constructor read from outside of the checkpoint; None where nothing.
+
+        Args:
+            init_args: Of a checkpoint folder; paths into it begin with ``{checkpoint}/``.
+        """
+        return None
+
+    def fingerprint(self) -> str:
+        """sha256 of weights and inputs, which tells models apart: 64 hexadecimal digits, equal however it was loaded."""
+        return weights.fingerprint(self)
 
     def predict_columns(self) -> dict[str, str]:
         """Names and meanings of the columns that `predict_step` returns."""
