@@ -143,17 +143,27 @@ class EmbeddingWriter:
         number = next(plan.number for plan in self.pending if plan.file == entry.file)
         self._added[number] = entry
 
+    @property
+    def added(self) -> list[PartEntry]:
+        """Parts made now."""
+        return [self._added[number] for number in sorted(self._added)]
+
+    @property
+    def entries(self) -> list[PartEntry]:
+        """All finished parts, in order."""
+        entries = self.kept | self._added
+        return [entries[number] for number in sorted(entries)]
+
     def finish(self) -> None:
         """Write `embeddings.json`, after which the folder counts as whole.
 
         Raises:
             RuntimeError: Parts are missing: a fault of the calling code.
         """
-        entries = self.kept | self._added
-        missing = [plan.file for plan in self.plans if plan.number not in entries]
+        parts = self.entries
+        missing = {plan.file for plan in self.plans} - {part.file for part in parts}
         if missing:
-            raise RuntimeError(f"{len(missing)} parts were not made, first {missing[0]}")
-        parts = [entries[plan.number] for plan in self.plans]
+            raise RuntimeError(f"{len(missing)} parts were not made, first {min(missing)}")
         # Parts of another plan: of a set that grew smaller, or of what `overwrite` allowed to replace.
         for name in self._found_parts() - {part.file for part in parts}:
             (self.folder / name).unlink()
