@@ -1,7 +1,8 @@
 """The bytes of a remote file from any place on: over http(s), or through fsspec for every other URL.
 
 What goes wrong is sorted by what helps: `Interrupted` may go well next time, `RangeIgnored` goes well from the start,
-`FileNotFoundError`, `PermissionError` and any other `OSError` do not go away by themselves.
+`FileNotFoundError`, `PermissionError` and any other `OSError` do not go away by themselves. None of them has an ``errno``,
+which tells them from errors of this machine's disk.
 """
 
 from __future__ import annotations
@@ -139,8 +140,10 @@ def _fsspec(url: str, offset: int) -> Bytes:
         extra = "s3" if url.startswith("s3://") else None
         advice = f'; pip install "moon-zoo[{extra}]"' if extra else ""
         raise OSError(f"{url} needs a package that is not installed ({error}){advice}") from error
-    except (FileNotFoundError, PermissionError, IsADirectoryError):
-        raise
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"there is no {url}") from error  # without a number, which means this machine's disk
+    except PermissionError as error:
+        raise PermissionError(f"{url} may not be read: {error}") from error
     except ValueError as error:  # an unknown protocol, a malformed bucket, an offset that is not there
         raise OSError(f"{url} cannot be read: {error}") from error
     except Exception as error:

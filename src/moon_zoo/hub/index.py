@@ -19,9 +19,6 @@ from moon_zoo.hub.names import CONFIG, WEIGHTS, check_file, check_name, check_pa
 
 INDEX = "index.yaml"
 FORMAT = 1
-MOST_BYTES = 32 << 20
-"""A larger index is no index: it is read into memory as a whole."""
-
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _HEADER = "# The checkpoints of this hub with their files' sizes and sha256. Written by `moon-zoo publish`.\n"
 
@@ -113,6 +110,10 @@ class Index:
         """
         import yaml
 
+        return _HEADER + yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True, width=120)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values; raises as `to_yaml` does."""
         for fault in self.faults.values():
             raise fault
         checkpoints = {
@@ -129,10 +130,7 @@ class Index:
             }
             for name, entry in sorted(self.entries.items())
         }
-        body = yaml.safe_dump(
-            {"format": FORMAT, "checkpoints": checkpoints}, sort_keys=False, allow_unicode=True, width=120
-        )
-        return _HEADER + body
+        return {"format": FORMAT, "checkpoints": checkpoints}
 
 
 def parse_index(text: str, where: str) -> Index:

@@ -7,13 +7,20 @@ the disk under that very path wins over a name.
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote
 
 from moon_zoo import recipes
+from moon_zoo.data import remote
 from moon_zoo.errors import CheckpointError
-from moon_zoo.hub.download import download
+from moon_zoo.hub.cached import cached
+from moon_zoo.hub.download import download, is_offline
 from moon_zoo.hub.index import INDEX
 from moon_zoo.hub.names import CONFIG, PICKLE_SUFFIXES, WEIGHTS, is_name
+from moon_zoo.hub.stores import FolderStore, open_store
+
+_MOST_PARTS = 4
+"""Of a name in a URL that does not tell where its name begins; ``HUB#name`` does."""
 
 BEST, LAST = "best.ckpt", "last.ckpt"
 
@@ -40,7 +47,7 @@ def resolve(source: str | os.PathLike[str], *, progress: bool = True) -> Path:
         CheckpointError: It is nothing of the kind, or cannot be fetched.
     """
     text = os.fspath(source)
-    path = Path(text).expanduser()
+    path = Path(unquote(text.removeprefix("file://")) if text.startswith("file://") else text).expanduser()
     if path.is_file():
         return _file(path)
     if path.is_dir():
@@ -48,12 +55,65 @@ def resolve(source: str | os.PathLike[str], *, progress: bool = True) -> Path:
     hub, mark, name = text.rpartition("#")
     if mark:
         return download(name, hub=hub, progress=progress)
+    if remote.is_url(text) and not text.startswith("file://"):
+        return _url(text, progress)
     if is_name(text):
         return download(text, progress=progress)
     raise CheckpointError(
-        f"there is no checkpoint {text!r}: neither a file or folder nor a name",
+        f"there is no checkpoint {text!r}: neither a file or folder, nor a name such as dual_flow/shop",
         change="the path or name; `moon-zoo list checkpoints` shows the names",
     )
+
+
+def split_url(url: str) -> list[tuple[str, str]]:
+    """The hubs and names that ``url`` may mean, likeliest first: ``https://host/hub/model/name`` does not tell where its name
+    begins.
+
+    Raises:
+        CheckpointError: It cannot be a hub's URL with a name.
+    """
+    scheme, _, rest = url.partition("://")
+    parts = [part for part in rest.split("/") if part]
+    first = 2 if scheme == "hf" else 1  # owner/repo, or a host or bucket
+    splits = [len(parts) - length for length in range(2, min(len(parts) - first, _MOST_PARTS) + 1)]
+    if scheme == "hf" and splits:
+        splits = [first]
+    found = [(f"{scheme}://{'/'.join(parts[:at])}", "/".join(parts[at:])) for at in splits]
+    found = [(hub, name) for hub, name in found if is_name(name)]
+    suffix = PurePosixPath(rest).suffix.lower()
+    if suffix in PICKLE_SUFFIXES:
+        raise CheckpointError(
+            f"{url} is refused: {suffix} files are or may hold pickles, and reading one from elsewhere can run any code",
+            change="the URL to a checkpoint on a hub, which is safetensors; or download the file yourself where you trust it",
+        )
+    if not found:
+        raise CheckpointError(
+            f"{url} names no checkpoint on a hub",
+            change="the URL to the hub's, followed by the checkpoint's name: https://host/hub/dual_flow/shop",
+        )
+    return found
+
+
+def _url(url: str, progress: bool) -> Path:
+    asked = split_url(url)
+    for hub, name in asked[:-1]:
+        if _is_hub(hub):
+            return download(name, hub=hub, progress=progress)
+    hub, name = asked[-1]
+    return download(name, hub=hub, progress=progress)
+
+
+def _is_hub(location: str) -> bool:
+    store = open_store(location)
+    if isinstance(store, FolderStore) or not is_offline():
+        try:
+            store.read_bytes(INDEX)
+            return True
+        except (FileNotFoundError, PermissionError):  # S3 answers 403 to who may not list
+            return False
+        except OSError:
+            pass
+    return bool(cached(store.location))
 
 
 def _file(path: Path) -> Path:
