@@ -43,7 +43,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_an_entry_of_another_package_is_listed_with_its_docstring_and_origin(site: Path) -> None:
     install(site, "leaning_zoo", GOOD, "[moon_zoo.models]\nleaning = leaning_zoo:Tower\n")
     entry = registry.entries("models")["leaning"]
-    assert entry.summary == "leans to the left. And a little further, from leaning-zoo"
+    assert entry.summary == "Leans to the left. And a little further; from leaning-zoo"
     assert entry.class_path == "leaning_zoo.Tower"
     assert entry.load().__name__ == "Tower"
 
@@ -55,7 +55,7 @@ def test_a_package_whose_import_fails_is_listed_and_breaks_no_listing(
     install(site, "sad_zoo", "import no_such_module_anywhere\n" + GOOD, points + "sad = sad_zoo.recipes\n")
     assert main(["list"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert "models\tsad\tleans to the left. And a little further, from sad-zoo" in lines
+    assert "models\tsad\tLeans to the left. And a little further; from sad-zoo" in lines
     assert "sources\tsad\tmodule sad_zoo.gone is missing; from sad-zoo" in lines
     assert "recipes\tsad/small\tTrains little" in lines
     assert main(["show", "sad"]) == 0

@@ -159,7 +159,7 @@ def _first_line(module: str, attribute: str) -> str:
     for node in tree.body:
         if isinstance(node, ast.ClassDef) and node.name == attribute:
             first = (ast.get_docstring(node) or "").partition("\n")[0].rstrip(".")
-            return f"{first[:1].lower()}{first[1:]}, " if first else ""
+            return f"{first}; " if first else ""
     return ""
 
 
