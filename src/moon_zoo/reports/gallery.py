@@ -113,16 +113,24 @@ def _row(picture: Any, row: GalleryRow, shards: Shards, bottom: float, results: 
     query = look_at(row.query, shards)
     if row.task.startswith("photo"):
         query = dataclasses.replace(query, text="")  # the model saw the photo alone
-    _cell(cell(0), query, QUERY, "query", words=row.task.startswith("text"))
+    draw_cell(cell(0), query, QUERY, "query", words=row.task.startswith("text"))
     words = row.task.endswith("to_text")
     for number, shown in enumerate(row.results[:results], 1):
         look = look_at(shown, shards)
         score = "" if shown.score is None else f"{shown.score:.2f}"
-        _cell(cell(number), look, RIGHT if shown.relevant else WRONG, score, words=words)
+        draw_cell(cell(number), look, RIGHT if shown.relevant else WRONG, score, words=words)
 
 
-def _cell(axes: Axes, look: Look, colour: str, note: str, *, words: bool) -> None:
-    """A framed photo with its text below, or framed words."""
+def draw_cell(axes: Axes, look: Look, colour: str, note: str, *, words: bool = False) -> None:
+    """A framed photo with its text below, or framed words.
+
+    Args:
+        axes: Where; nearly square, with `CAPTION_INCHES` free below.
+        look: What is shown.
+        colour: Of frame and note.
+        note: Below the frame at the left: a score, or ``query``.
+        words: Whether the text is shown in place of the photo.
+    """
     axes.set_xlim(0, 1)
     axes.set_ylim(1, 0)
     axes.set_axis_off()
