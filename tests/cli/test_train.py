@@ -33,6 +33,7 @@ def test_fit_fills_the_run_folder(recipe: Path, here: Path, capsys: pytest.Captu
         "checkpoints/best.ckpt",
         "checkpoints/last.ckpt",
         "config.yaml",
+        "environment.json",
         "metrics.csv",
         "metrics.json",
         "report/curves.png",
@@ -210,7 +211,7 @@ def test_checkpoints_that_cannot_be_used_are_refused(
         assert said in capsys.readouterr().err
     wide = ["--model.width", "5"]
     assert main(["test", "--run", "r", "--quiet", *wide]) == 2
-    assert "does not fit this recipe's model" in capsys.readouterr().err
+    assert "does not fit this TinyModel" in capsys.readouterr().err
 
 
 def test_runs_in_a_thread_too(recipe: Path, here: Path) -> None:

@@ -16,6 +16,7 @@ EXAMPLES = """\
   moon-zoo check --config my.yaml
   moon-zoo check --config my.yaml --config accelerators/ddp --trainer.devices 4
   moon-zoo check --run runs/first --ckpt_path best
+  moon-zoo check --config my.yaml --ckpt_path dual_flow/shop
 """
 
 
@@ -31,13 +32,14 @@ def run(args: list[str]) -> int:
     )
     parser.add_argument("--config", "-c", action="append", default=[], metavar="RECIPE", help="path or shipped name")
     parser.add_argument("--run", metavar="DIR", help="a run's folder: its recipe, where --config gives none")
-    parser.add_argument("--ckpt_path", metavar="CKPT", help="best or last of --run, or a path")
+    parser.add_argument("--ckpt_path", metavar="CKPT", help="best or last of --run; or a path, name or URL")
+    parser.add_argument("--allow_missing", action="store_true", help="as with `fit`: the checkpoint may lack weights")
     parser.add_argument("--json", action="store_true", help="print the faults as JSON")
     options, rest = parser.parse_known_args(args)
     recipe = read_recipe(options, read_overrides(parser, rest))
     from moon_zoo.cli import checks
 
-    found = checks.faults(recipe, run=options.run, ckpt_path=options.ckpt_path)
+    found = checks.faults(recipe, run=options.run, ckpt_path=options.ckpt_path, allow_missing=options.allow_missing)
     if options.json:
         print_json([_record(fault) for fault in found])
     elif found:

@@ -7,13 +7,16 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from moon_zoo.cli import structure
-from moon_zoo.cli.run_folder import RUNS, RunFolder, existing
-from moon_zoo.errors import CheckpointError, DataError, Faults, RecipeError, UsageError, ZooError
+from moon_zoo.cli import checkpoints, structure
+from moon_zoo.cli.run_folder import RUNS, existing
+from moon_zoo.errors import DataError, Faults, RecipeError, UsageError, ZooError
 from moon_zoo.recipe_yaml import Key
 from moon_zoo.recipes import CLASS_KEYS, Recipe
+
+if TYPE_CHECKING:
+    from moon_zoo.models.base import ZooModule
 
 COPIES_ON_DISK = 6
 """Bytes of checkpoints per byte of parameters: weights and two moments of Adam, as best and as last."""
@@ -22,19 +25,30 @@ SPARE_BYTES = 256 << 20
 """Room for logs and pictures beside the checkpoints."""
 
 
-def faults(recipe: Recipe, *, run: str | None = None, ckpt_path: str | None = None) -> list[ZooError]:
+def faults(
+    recipe: Recipe, *, run: str | None = None, ckpt_path: str | None = None, allow_missing: bool = False
+) -> list[ZooError]:
     """Every fault found, in the order they should be mended.
 
     Args:
         recipe: The merged recipe.
         run: A run's folder, for ``best`` and ``last``.
         ckpt_path: The checkpoint to be used.
+        allow_missing: Whether it may lack weights of the model.
     """
     found = list(structure.faults(recipe))
     # What follows builds classes from the recipe, which has no meaning while its structure is wrong.
-    looks = [checkpoint_faults(run, ckpt_path), device_faults(recipe)]
-    if not any((fault.where or "").startswith(("data", "model")) for fault in found):
-        looks = [data_faults(recipe), *looks, model_faults(recipe)]
+    sound = not any((fault.where or "").startswith(("data", "model")) for fault in found)
+    checkpoint = None
+    try:
+        checkpoint = _checkpoint(run, ckpt_path)
+    except ZooError as error:
+        found.append(error)
+    looks = [device_faults(recipe)]
+    if sound:
+        looks = [data_faults(recipe), *looks, model_faults(recipe, checkpoint, allow_missing)]
+    elif checkpoint is not None:
+        looks.append(checkpoints.faults(checkpoint, None))
     for look in looks:
         found.extend(look)
     return [annotated(fault, recipe) for fault in found]
@@ -144,17 +158,17 @@ def _split_faults(
         yield DataError("these shards hold no samples", where=f"{where} = {path}", change=where)
 
 
-def checkpoint_faults(run: str | None, ckpt_path: str | None) -> Iterator[ZooError]:
-    """A checkpoint that is missing or cannot be read."""
-    if run is None and ckpt_path is None:
-        return
-    try:
-        folder = existing(run) if run is not None else RunFolder(Path())
-        if run is None and ckpt_path in ("best", "last"):
-            raise UsageError(f"--ckpt_path {ckpt_path} is a checkpoint of a run", change="--run to that run's folder")
-        require_readable(folder.checkpoint(ckpt_path or "last"))
-    except ZooError as error:
-        yield error
+def _checkpoint(run: str | None, ckpt_path: str | None) -> Path | None:
+    """The checkpoint to look at: that of ``--ckpt_path``, or the run's last.
+
+    Raises:
+        ZooError: There is none.
+    """
+    if run is not None:
+        existing(run)
+    elif ckpt_path is None:
+        return None
+    return checkpoints.locate(ckpt_path or "last", run)
 
 
 def require_readable(path: Path) -> None:
@@ -163,22 +177,11 @@ def require_readable(path: Path) -> None:
     Raises:
         CheckpointError: It is damaged, holds pickled objects, or is something else.
     """
-    import torch
-
     if path.is_dir():
-        return  # a sharded checkpoint, which the strategy reads
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except Exception as error:  # torch raises half a dozen kinds for what is no checkpoint
-        unsafe = "weights_only" in str(error).lower() and "Unsupported" in str(error)
-        raise CheckpointError(
-            f"{path} holds pickled objects, which could run code; only tensors and plain values are loaded"
-            if unsafe
-            else f"{path} is no readable checkpoint ({path.stat().st_size:,} bytes)",
-            change="--ckpt_path; or the file: copy it again",
-        ) from error
-    if not isinstance(content, dict) or "state_dict" not in content:
-        raise CheckpointError(f"{path} is no Lightning checkpoint: it has no state_dict", change="--ckpt_path")
+        return  # a checkpoint folder, read with more care when it is used; or a sharded one, which the strategy reads
+    from moon_zoo.models import weights
+
+    weights.read_ckpt(path, "--ckpt_path")
 
 
 def device_faults(recipe: Recipe) -> Iterator[ZooError]:
@@ -249,10 +252,22 @@ def _device_count(devices: Any) -> int | None:
     return devices if isinstance(devices, int) and devices > 0 else None
 
 
-def model_faults(recipe: Recipe) -> Iterator[ZooError]:
-    """What the model's constructor refuses; and checkpoints that will not fit on the disk."""
-    if _downloads(recipe):
-        return  # building the model would fetch its weights: that is time spent
+def model_faults(recipe: Recipe, checkpoint: Path | None = None, allow_missing: bool = False) -> Iterator[ZooError]:
+    """What the model's constructor refuses; a checkpoint that is not this model's; checkpoints too large for the disk."""
+    model = None
+    if not _downloads(recipe):  # else building the model would fetch its weights: that is time spent
+        try:
+            model = _built(recipe)
+        except ZooError as error:
+            yield error
+    if checkpoint is not None:
+        yield from checkpoints.faults(checkpoint, model, allow_missing=allow_missing)
+    if model is not None:
+        size = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
+        yield from disk_faults(COPIES_ON_DISK * size + SPARE_BYTES)
+
+
+def _built(recipe: Recipe) -> ZooModule:
     from jsonargparse import ArgumentError, ArgumentParser
 
     from moon_zoo.models.base import ZooModule
@@ -260,15 +275,9 @@ def model_faults(recipe: Recipe) -> Iterator[ZooError]:
     parser = ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(ZooModule, "model", fail_untyped=False)
     try:
-        model = parser.instantiate_classes(parser.parse_object({"model": recipe.values["model"]})).model
-    except ZooError as error:
-        yield error
-        return
+        return parser.instantiate_classes(parser.parse_object({"model": recipe.values["model"]})).model
     except (ArgumentError, ValueError, TypeError, KeyError) as error:
-        yield refused(error, recipe)
-        return
-    size = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
-    yield from disk_faults(COPIES_ON_DISK * size + SPARE_BYTES)
+        raise refused(error, recipe) from error
 
 
 def place(recipe: Recipe, message: str) -> str:

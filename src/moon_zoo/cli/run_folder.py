@@ -26,6 +26,11 @@ class RunFolder:
         return self.path / "config.yaml"
 
     @property
+    def environment(self) -> Path:
+        """Versions and hardware of the fit."""
+        return self.path / "environment.json"
+
+    @property
     def metrics_csv(self) -> Path:
         """Figures over time."""
         return self.path / "metrics.csv"

@@ -1,9 +1,9 @@
 """`fit`, `validate`, `test` and `predict`: a recipe through LightningCLI into a run's folder.
 
 Which value counts, from strongest to weakest: an option of the command line; a later ``--config``; an earlier one; its
-bases; ``config.yaml`` of ``--run`` (read only where no ``--config`` gives a model); defaults of signatures. A checkpoint
-gives weights, optimiser and data position, never hyperparameters: LightningCLI would let the stored ones win over recipe
-and command line.
+bases; ``config.yaml`` of ``--run``, or else the settings inside of ``--ckpt_path`` (read only where no ``--config`` gives a
+model); defaults of signatures. Where there is a recipe, a checkpoint gives weights, optimiser and data position, never
+hyperparameters: LightningCLI would let the stored ones win over recipe and command line.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from moon_zoo import recipes
-from moon_zoo.cli import run_folder
+from moon_zoo.cli import checkpoints, run_folder
 from moon_zoo.cli.arguments import Arguments
 from moon_zoo.cli.run_folder import RunFolder
 from moon_zoo.errors import UsageError
@@ -35,6 +35,8 @@ EXAMPLES = {
   moon-zoo fit --config my.yaml --config accelerators/gpu --run runs/first
   moon-zoo fit --config my.yaml --trainer.max_epochs 2 --model.embedding_dim 64
   moon-zoo fit --run runs/first --resume        after Ctrl-C, exactly from there
+  moon-zoo fit --config my.yaml --ckpt_path dual_flow/shop
+                                                from the weights of a checkpoint
 """,
     "validate": """\
   moon-zoo validate --run runs/first            the best checkpoint
@@ -44,10 +46,12 @@ EXAMPLES = {
     "test": """\
   moon-zoo test --run runs/first                the best checkpoint
   moon-zoo test --run runs/first --data.test shards/other/test --json
+  moon-zoo test --ckpt_path dual_flow/shop --data shop
 """,
     "predict": """\
   moon-zoo predict --run runs/first --data.predict shards/items
   moon-zoo predict --run runs/first --data.predict shards/items --output x.pq
+  moon-zoo predict --ckpt_path dual_flow/shop --data.predict shards/items
 """,
 }
 
@@ -94,10 +98,17 @@ def parser_for(verb: str) -> Arguments:
     parser.add_argument(
         "--ckpt_path",
         metavar="CKPT",
-        help="a checkpoint to start from, with its optimiser and data position"
+        help="what to start from: a .ckpt or run folder, with optimiser and data position; or a checkpoint's folder, "
+        "name or URL, which gives weights and tokenizer"
         if verb == "fit"
-        else "best (default with --run), last or a path",
+        else "best (default with --run) or last; a .ckpt, run folder or checkpoint folder; a checkpoint's name or URL",
     )
+    if verb == "fit":
+        parser.add_argument(
+            "--allow_missing",
+            action="store_true",
+            help="weights that a checkpoint folder lacks (of a new head) keep their initial values",
+        )
     if verb == "predict":
         parser.add_argument("--output", metavar="FILE", help="where to write; predictions.parquet in the run's folder")
     parser.add_argument(
@@ -130,20 +141,32 @@ def read_overrides(parser: Arguments, words: list[str]) -> list[tuple[str, str]]
 
 
 def read_recipe(options: argparse.Namespace, overrides: list[tuple[str, str]]) -> recipes.Recipe:
-    """The recipe of ``--config``, on that of ``--run`` where it has no model of its own, under the overrides.
+    """The recipe of ``--config``, on that of ``--run`` or ``--ckpt_path`` where it has no model, under the overrides.
 
     Raises:
-        UsageError: Neither is given.
+        UsageError: None of them is given.
     """
     recipe = recipes.load(options.config)
-    if options.run is not None and recipe.tree.get("model") is None:
-        stored = recipes.load(str(run_folder.existing(options.run).config))
-        recipe = recipes.Recipe(Path(options.run).name, recipes.merge(stored.tree, recipe.tree), recipe.files)
+    chosen = options.ckpt_path
+    begins = getattr(options, "resume", None) is False and chosen is not None  # a fit's --run is yet to be
+    lacks_model = recipe.tree.get("model") is None and not any(
+        option in ("model", "model.class_path") for option, _ in overrides
+    )
+    below: recipes.Recipe | None = None
+    if options.run is not None and lacks_model and not begins:
+        below = recipes.load(str(run_folder.existing(options.run).config))
+        below.name = Path(options.run).name
+    elif lacks_model and chosen is not None:
+        path = checkpoints.locate(chosen, options.run, progress=not getattr(options, "quiet", False))
+        below = checkpoints.recipe(path, chosen)
+        options.ckpt_path = str(path)  # found once: a hub would be asked again
     elif not options.config and not overrides:
         raise UsageError(
             "no recipe given",
             change="--config to a recipe's path or name, such as dual_flow/quickstart; `moon-zoo list recipes` shows them",
         )
+    if below is not None:
+        recipe = recipes.Recipe(below.name, recipes.merge(below.tree, recipe.tree), recipe.files)
     for option, text in overrides:
         recipe.tree = recipes.override(recipe.tree, option, text)
     return recipe
@@ -153,20 +176,15 @@ def _folder_and_checkpoint(
     verb: str, recipe: recipes.Recipe, options: argparse.Namespace
 ) -> tuple[RunFolder, Path | None]:
     chosen = options.ckpt_path
+    if verb == "fit" and options.resume and chosen is not None:
+        raise UsageError("--resume starts from the run's last checkpoint", change="one of --resume and --ckpt_path")
+    if verb != "fit" and options.run is not None:
+        folder = run_folder.existing(options.run)
+        return folder, checkpoints.locate(chosen or "best", options.run, progress=not options.quiet)
+    source = checkpoints.locate(chosen, options.run, progress=not options.quiet) if chosen is not None else None
     if verb == "fit":
-        if options.resume and chosen is not None:
-            raise UsageError("--resume starts from the run's last checkpoint", change="one of --resume and --ckpt_path")
-        source = Path(chosen) if chosen is not None else None
-        if source is not None:
-            source = RunFolder(Path(options.run or ".")).checkpoint(chosen)
         folder = run_folder.for_fit(recipe.name, options.run, options.resume)
         return folder, folder.last if options.resume else source
-    if options.run is not None:
-        folder = run_folder.existing(options.run)
-        return folder, folder.checkpoint(chosen or "best")
-    if chosen in ("best", "last"):
-        raise UsageError(f"--ckpt_path {chosen} is a checkpoint of a run", change="--run to that run's folder")
-    source = RunFolder(Path()).checkpoint(chosen) if chosen is not None else None
     return run_folder.new(recipe.name), source
 
 

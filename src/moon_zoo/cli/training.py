@@ -15,9 +15,10 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from moon_zoo import recipe_yaml, recipes
-from moon_zoo.cli import run_folder
+from moon_zoo.cli import checkpoints, run_folder
 from moon_zoo.cli.callbacks import KeepBest, ProgressBar, TextProgress, ValidateAtTheEnd, figures, logged
 from moon_zoo.cli.checks import annotated, refused, require_devices, require_readable
+from moon_zoo.cli.environment import write_environment
 from moon_zoo.cli.interrupt import StopOnSignal, Stopped
 from moon_zoo.cli.metrics_log import MetricsLog
 from moon_zoo.cli.output import is_terminal, print_json, print_table, say
@@ -25,6 +26,7 @@ from moon_zoo.cli.predictions import WritePredictions
 from moon_zoo.cli.train import EXIT_INTERRUPTED, Job, command_line
 from moon_zoo.data.datamodule import ShardDataModule
 from moon_zoo.errors import CheckpointError, RecipeError, ZooError
+from moon_zoo.models import pretrained
 from moon_zoo.models.base import GalleryRow, ZooModule
 from moon_zoo.reports import summary
 
@@ -172,8 +174,11 @@ def _run(job: Job, stop: StopOnSignal) -> int:
         _write_config(job, cli)
         if show:
             _announce(job, model)
-    checkpoint = str(job.checkpoint) if job.checkpoint is not None else None
-    _carry_out(job, cli, checkpoint)
+    if job.checkpoint is not None and checkpoints.is_model(job.checkpoint):
+        pretrained.load_into(model, job.checkpoint, allow_missing=getattr(job.options, "allow_missing", False))
+        _carry_out(job, cli, None)
+    else:
+        _carry_out(job, cli, str(job.checkpoint) if job.checkpoint is not None else None)
     if not trainer.is_global_zero:
         return 0
     if writer is not None:
@@ -193,6 +198,10 @@ def _carry_out(job: Job, cli: ZooCLI, checkpoint: str | None) -> None:
         getattr(cli.trainer, job.verb)(cli.model, **arguments)
     except MisconfigurationException as error:
         raise RecipeError(_first_line(error), where=job.recipe.name, change="the recipe") from error
+    except CheckpointError as error:
+        if checkpoint is None or error.where != pretrained.UNNAMED:
+            raise
+        raise CheckpointError(error.what, where=checkpoint, change=error.change) from error
     except Exception as error:
         if checkpoint is not None and _is_about_loading(error):
             raise CheckpointError(
@@ -216,6 +225,8 @@ def _write_config(job: Job, cli: ZooCLI) -> None:
         return
     job.folder.path.mkdir(parents=True, exist_ok=True)
     job.folder.config.write_text(f"# {command_line(job.verb, *job.words)}\n{cli.config_text()}", "utf-8")
+    if job.verb == "fit":
+        write_environment(job.folder.environment)
 
 
 def _announce(job: Job, model: ZooModule) -> None:
@@ -224,6 +235,10 @@ def _announce(job: Job, model: ZooModule) -> None:
     say(f"run: {job.folder.path}" + (f"   checkpoint: {job.checkpoint}" if job.checkpoint is not None else ""))
     if job.verb != "fit" and job.checkpoint is None:
         say("no checkpoint: the model is as the recipe starts it")
+    if job.verb == "fit" and job.checkpoint is not None and checkpoints.is_model(job.checkpoint):
+        say(
+            "it starts with that checkpoint's weights and tokenizer, and with a new optimiser: such a folder holds none"
+        )
 
 
 def _tell_figures(job: Job, final: dict[str, float], gallery: list[GalleryRow], data: Any) -> int:
@@ -288,8 +303,9 @@ def _forget(job: Job) -> None:
     """Free the folder of a run that never began, so that the mended command may use it."""
     made_here = job.verb == "fit" or job.options.run is None
     content = set(job.folder.path.iterdir()) if job.folder.path.is_dir() else set()
-    if made_here and content <= {job.folder.config} and run_folder.is_main_process():
-        job.folder.config.unlink(missing_ok=True)
+    if made_here and content <= {job.folder.config, job.folder.environment} and run_folder.is_main_process():
+        for path in content:
+            path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # gone already, or `--run .`
             job.folder.path.rmdir()
 

@@ -35,6 +35,9 @@ FORMAT = 1
 
 DTYPES = ("float32", "float16", "bfloat16")
 
+UNNAMED = "the checkpoint"
+"""Where a fault of a Lightning checkpoint is: its content comes without the file's name, which only the caller knows."""
+
 HERE = "{checkpoint}"
 """Stands for the folder itself at the start of a path in ``init_args``."""
 
@@ -360,9 +363,32 @@ def load_into(module: ZooModule, source: str | os.PathLike[str], *, allow_missin
         CheckpointError: As for `load`.
     """
     stored = read(_resolved(source))
-    if stored.class_path is not None:
-        find_class(stored.class_path, type(module), stored.where)
+    _require_class(module, stored)
     _fill(module, stored, allow_missing)
+
+
+def require(module: ZooModule, stored: Stored, *, allow_missing: bool = False) -> None:
+    """Raise what would keep a checkpoint from being loaded into ``module``, and load nothing.
+
+    Raises:
+        CheckpointError: As for `load`.
+    """
+    from moon_zoo.models import weights
+
+    _require_class(module, stored)
+    today = migrate(stored, writer_class(stored.class_path, type(module)))
+    weights.require(module, today.weights, stored.where, allow_missing=allow_missing)
+
+
+def _require_class(module: ZooModule, stored: Stored) -> None:
+    """Refuse a checkpoint folder of a class that the module's is not; a ``.ckpt`` is judged by its weights alone."""
+    cls = type(module)
+    if stored.folder is not None and stored.class_path not in [class_path(base) for base in cls.__mro__]:
+        raise CheckpointError(
+            f"this checkpoint is of {stored.class_path}, not of {class_path(cls)}",
+            where=stored.where,
+            change="the checkpoint; or the recipe's model.class_path, to that class",
+        )
 
 
 def _fill(module: ZooModule, stored: Stored, allow_missing: bool) -> None:
@@ -472,14 +498,13 @@ def adapt(content: dict[str, Any], module: ZooModule) -> None:
 
     if "state_dict" not in content:
         return  # sharded: the strategy reads the weights
-    where = "this checkpoint"
-    stored = stored_in(content, where)
+    stored = stored_in(content, UNNAMED)
     cls = writer_class(stored.class_path, type(module))
-    for migration in steps(stored.class_version, stored.moon_zoo, where, cls):
+    for migration in steps(stored.class_version, stored.moon_zoo, UNNAMED, cls):
         for key in ("state_dict", "current_model_state"):  # the second is weight averaging's
             if key in content:
                 content[key] = migration.rename(content[key])
         if "inputs" in content and migration.inputs is not None:
             content["inputs"] = migration.inputs(dict(content["inputs"]))
     if module.strict_loading:
-        weights.require(module, content["state_dict"], where)
+        weights.require(module, content["state_dict"], UNNAMED)

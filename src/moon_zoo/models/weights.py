@@ -156,7 +156,8 @@ def faults(
         name = type(module).__name__
         new = "; or allow missing weights (allow_missing=True, --allow_missing), which then keep their initial values"
         yield CheckpointError(
-            f"{where} does not fit this {name}: {'; '.join(lines)}",
+            f"the checkpoint does not fit this {name}: {'; '.join(lines)}",
+            where=where,
             change="the checkpoint, or the model's settings, to those it was trained with"
             + (new if missing and not unexpected and not shapes else ""),
         )
