@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import sys
+import shlex
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,8 +51,8 @@ def run(args: list[str]) -> int:
     )
     from moon_zoo.cli.progress import Progress
 
-    with Progress("embedding", unit="items") as progress:
-        report = _embed(options, shards, settings, None if options.quiet else progress)
+    with nullcontext() if options.quiet else Progress("embedding", unit="items") as progress:
+        report = _embed(options, shards, settings, progress)
     _print(report, options)
     return 0
 
@@ -166,6 +167,6 @@ def _print(report: Report, options: argparse.Namespace) -> None:
     say(f"{report.parts} part{'s' if report.parts != 1 else ''}, {size(report.bytes)}{kept}")
     if report.skipped:
         say(f"note: {report.skipped:,} samples could not be read and were skipped")
-    if sys.stderr.isatty() or not options.json:
+    if not options.json:
         say("next:")
-        say(f"  moon-zoo search {options.to} --text 'red shoes'")
+        say(f"  moon-zoo search {shlex.quote(str(options.to))} --text 'red shoes'")

@@ -104,6 +104,7 @@ class EmbeddingWriter:
         self.dtype, self.precision = dtype, precision
         self._keep_skipped, self._overwrite = keep_skipped, overwrite
         self.plans = self._plans()
+        self._numbers = {plan.file: plan.number for plan in self.plans}
         self.kept: dict[int, PartEntry] = {}
         self.pending: list[PartPlan] = []
         self._added: dict[int, PartEntry] = {}
@@ -140,8 +141,7 @@ class EmbeddingWriter:
 
     def add(self, entry: PartEntry) -> None:
         """Take a finished part of `pending`."""
-        number = next(plan.number for plan in self.pending if plan.file == entry.file)
-        self._added[number] = entry
+        self._added[self._numbers[entry.file]] = entry
 
     @property
     def added(self) -> list[PartEntry]:

@@ -26,13 +26,13 @@ from moon_zoo.models.base import ZooModule
 from moon_zoo.search.item_loading import (
     RECORDS,
     ItemInputs,
+    PositionBatches,
     StreamedBatches,
     indexed_loader,
-    position_batches,
     streamed_loader,
     tensors_of,
 )
-from moon_zoo.search.item_sets import IndexedItems, ItemSet, StreamedItems, check_kinds, open_sets
+from moon_zoo.search.item_sets import IndexedItems, ItemSet, Positions, StreamedItems, check_kinds, open_sets
 
 DEFAULT_BATCH_SIZE = 64
 _MOST_WORKERS = 16
@@ -245,7 +245,7 @@ class SetItems:
 
     items: ItemSet
     plans: tuple[PartPlan, ...]
-    positions: tuple[np.ndarray, ...] = ()
+    positions: tuple[Positions, ...] = ()
 
     @property
     def count(self) -> int | None:
@@ -312,7 +312,7 @@ class _Run:
         loader = indexed_loader(
             shards,
             self.inputs,
-            list(position_batches(one.positions, size)),
+            PositionBatches(one.positions, size),
             on_error=self.settings.on_error,
             num_workers=self.workers,
             pin_memory=self.pin,

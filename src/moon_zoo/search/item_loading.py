@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
@@ -23,7 +22,7 @@ from moon_zoo.data.reading import IndexedShards
 from moon_zoo.data.streaming import StreamedShards
 from moon_zoo.data.transport import PREFETCH, Outbox, Parcel
 from moon_zoo.errors import DataError, ZooError
-from moon_zoo.search.item_sets import OPTION
+from moon_zoo.search.item_sets import OPTION, Positions
 
 RECORDS = "records"
 
@@ -66,13 +65,13 @@ class ItemInputs:
 def indexed_loader(
     shards: IndexedShards,
     inputs: ItemInputs,
-    batches: Sequence[list[int]] | Iterable[list[int]],
+    batches: PositionBatches,
     *,
     on_error: str,
     num_workers: int,
     pin_memory: bool,
 ) -> ShardLoader:
-    """A loader of the given positions, a list per batch."""
+    """A loader of the items at these positions."""
     dataset = ShardDataset(shards, inputs, on_error=on_error, option=f"{OPTION} {shards.path}")
     dataset.pin_memory = pin_memory and num_workers > 0  # without workers records would be pinned too
     return ShardLoader(
@@ -85,11 +84,24 @@ def indexed_loader(
     )
 
 
-def position_batches(parts: Iterable[np.ndarray], batch_size: int) -> Iterator[list[int]]:
-    """Positions of each part in stretches of at most ``batch_size``."""
-    for positions in parts:
-        for start in range(0, len(positions), batch_size):
-            yield positions[start : start + batch_size].tolist()
+class PositionBatches:
+    """Positions of each part in stretches of at most ``batch_size``; made as they are asked for.
+
+    Args:
+        parts: Positions of each part's items.
+        batch_size: Items per batch; the last of a part may have fewer.
+    """
+
+    def __init__(self, parts: Sequence[Positions], batch_size: int) -> None:
+        self.parts, self.batch_size = parts, batch_size
+
+    def __len__(self) -> int:
+        return sum(-(-len(positions) // self.batch_size) for positions in self.parts)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for positions in self.parts:
+            for start in range(0, len(positions), self.batch_size):
+                yield list(map(int, positions[start : start + self.batch_size]))
 
 
 class StreamedBatches(IterableDataset):

@@ -23,6 +23,10 @@ from moon_zoo.data.streaming import StreamedShards, is_streamed
 from moon_zoo.errors import DataError, UsageError
 
 OPTION = "SHARDS"
+
+Positions = range | np.ndarray
+"""Of items in a set, ascending: a range costs nothing, however many there are; an array is int64."""
+
 _CHANGES = ("size", "ETag", "etag", "mtime", "LastModified", "last_modified")
 
 
@@ -46,16 +50,16 @@ class IndexedItems:
             samples=manifest.samples,
             shards=tuple((shard.name, shard.sha256, shard.samples) for shard in manifest.shards),
         )
-        self._ends = np.cumsum(manifest.shard_sizes)
+        self._ends = np.cumsum(manifest.shard_sizes).tolist()
+        self._numbers = {shard.name: number for number, shard in enumerate(manifest.shards)}
         self._first_seen: np.ndarray | None = None
 
-    def positions(self, shard: str) -> np.ndarray:
-        """Positions of the items that a shard gives, int64, ascending."""
-        number = next(number for number, (name, _, _) in enumerate(self.plan.shards) if name == shard)
-        end = int(self._ends[number])
-        start = end - self.plan.shards[number][2]
+    def positions(self, shard: str) -> Positions:
+        """Positions of the items that a shard gives, ascending."""
+        end = self._ends[self._numbers[shard]]
+        start = end - self.plan.shards[self._numbers[shard]][2]
         if self.kind != "search":
-            return np.arange(start, end)
+            return range(start, end)
         if self._first_seen is None:
             self._first_seen = self._first_positions()
         low, high = np.searchsorted(self._first_seen, [start, end])

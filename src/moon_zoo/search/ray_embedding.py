@@ -8,10 +8,11 @@ the cluster.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import numpy as np
 
 from moon_zoo import errors
 from moon_zoo.data.embedding_parts import PartEntry, PartPlan
+from moon_zoo.data.machine import usable_cores
 from moon_zoo.errors import CheckpointError, UsageError, ZooError
 from moon_zoo.search.embedding import (
     AS_USUAL,
@@ -34,7 +36,7 @@ from moon_zoo.search.embedding import (
     report_of,
     writer_for,
 )
-from moon_zoo.search.item_sets import IndexedItems, check_kinds, open_sets
+from moon_zoo.search.item_sets import IndexedItems, Positions, check_kinds, open_sets
 
 
 def embed_with_ray(
@@ -57,7 +59,7 @@ def embed_with_ray(
         shards: Sets of shards, or tars to be streamed.
         to: The folder.
         modalities: Which of the model's to give; None for all.
-        settings: How; ``num_workers`` is per actor, 0 if not said: an actor decodes its own photos.
+        settings: How; ``num_workers`` is per actor.
         overwrite: Whether embeddings of another model or other sets may be replaced.
         told: Hears how it goes, a part at a time.
 
@@ -79,20 +81,39 @@ def embed_with_ray(
         device = ""
         if writer.pending:
             work = items_of(sets, writer.pending)
-            rows = [_row(one, number, settings.cache_bytes) for one in work for number in range(len(one.plans))]
+            rows = [_row(one, number) for one in work for number in range(len(one.plans))]
             counts = [one.count for one in work]
             total = None if None in counts else sum(count or 0 for count in counts)
-            actors, device = _actors(ray, settings, len(rows))
-            for entry in _run(ray, rows, about, writer.folder, settings, actors, device):
+            share = _share(ray, settings)
+            device = f"{min(share.actors, len(rows))} x {share.device} (Ray)"
+            for entry in _run(ray, rows, about, writer.folder, settings, share):
                 writer.add(entry)
                 if told is not None:
                     told(entry.samples + entry.skipped, total)
         writer.finish()
-        where = f"{actors} x {device} (Ray)" if writer.pending else ""
-        return report_of(writer, time.monotonic() - began, where)
+        return report_of(writer, time.monotonic() - began, device)
+
+
+@dataclass(frozen=True)
+class Share:
+    """What each actor gets.
+
+    Args:
+        actors: How many there can be.
+        device: ``cpu`` or ``cuda``.
+        cores: Of an actor.
+        workers: Its loader's processes; None for its own choice.
+    """
+
+    actors: int
+    device: str
+    cores: int
+    workers: int | None
 
 
 def _ray() -> Any:
+    # Ray tells of what it starts, and that arguments of actors are gone when the work is done. Errors reach us as errors.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     try:
         import ray
         import ray.data
@@ -102,58 +123,71 @@ def _ray() -> Any:
             where="--ray",
             change='pip install "moon-zoo[ray]"; or leave --ray out',
         ) from error
+    for name in ("ray", "ray.data"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     if not ray.is_initialized():
-        ray.init(log_to_driver=False, include_dashboard=False, logging_level="warning")
+        ray.init(log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
     return ray
 
 
-def _row(one: SetItems, number: int, cache_bytes: int) -> dict[str, Any]:
-    """One shard as a row of Ray's table: plain values and an array."""
+def _row(one: SetItems, number: int) -> dict[str, Any]:
+    """One shard as a row of Ray's table: plain values."""
     plan = one.plans[number]
-    # The positions travel along: finding the items of a set of searches takes a look at the whole set.
-    positions = one.positions[number] if one.positions else np.empty(0, dtype=np.int64)
-    return {"plan": {**asdict(plan), "modalities": ",".join(plan.modalities)}, "positions": positions.tobytes()}
+    positions = one.positions[number] if one.positions else range(0)
+    between = (positions.start, positions.stop) if isinstance(positions, range) else (0, 0)
+    return {
+        "plan": {**asdict(plan), "modalities": ",".join(plan.modalities)},
+        "start": between[0],
+        "stop": between[1],
+        # They travel along: finding the items of a set of searches takes a look at the whole set.
+        "positions": b"" if isinstance(positions, range) else positions.tobytes(),
+    }
 
 
-def _actors(ray: Any, settings: Settings, parts: int) -> tuple[int, str]:
-    """How many actors, and on which kind of device: one per GPU of the cluster, or one per core."""
-    resources = ray.cluster_resources()
-    gpus, cores = int(resources.get("GPU", 0)), int(resources.get("CPU", 1))
-    if settings.device == "cpu" or (settings.device == "auto" and gpus == 0):
-        return min(max(cores, 1), parts), "cpu"
-    if gpus == 0:
+def _positions(row: dict[str, Any]) -> Positions:
+    return np.frombuffer(row["positions"], np.int64) if row["positions"] else range(row["start"], row["stop"])
+
+
+def _share(ray: Any, settings: Settings) -> Share:
+    """One actor per GPU of the cluster; without any, one per machine, whose cores count as one device.
+
+    Raises:
+        UsageError: A GPU was asked for where there is none.
+    """
+    machines = [node["Resources"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU", 0) >= 1]
+    with_gpus = [machine for machine in machines if machine.get("GPU", 0) >= 1]
+    if settings.device == "cpu" or (settings.device == "auto" and not with_gpus):
+        return Share(len(machines), "cpu", int(min(machine["CPU"] for machine in machines)), settings.num_workers)
+    if not with_gpus:
         raise UsageError(
             f"the device {settings.device!r} was asked for, but the Ray cluster has no GPU",
             where="--device",
             change="--device to auto or cpu",
         )
-    return min(gpus, parts), "cuda"
+    cores = max(int(min(machine["CPU"] // machine["GPU"] for machine in with_gpus)), 1)
+    workers = settings.num_workers if settings.num_workers is not None else cores - 1
+    return Share(int(sum(machine["GPU"] for machine in with_gpus)), "cuda", cores, workers)
 
 
 def _run(
-    ray: Any,
-    rows: list[dict[str, Any]],
-    about: dict[str, Any],
-    folder: Path,
-    settings: Settings,
-    actors: int,
-    device: str,
-) -> Any:
+    ray: Any, rows: list[dict[str, Any]], about: dict[str, Any], folder: Path, settings: Settings, share: Share
+) -> Iterator[PartEntry]:
     """The entries of the parts, in whichever order they are done."""
+    import torch
+
     ray.data.DataContext.get_current().enable_progress_bars = False
-    # A block per shard: actors take blocks.
-    table = ray.data.from_items(rows, override_num_blocks=len(rows))
-    workers = settings.num_workers if settings.num_workers is not None else 0
+    table = ray.data.from_items(rows, override_num_blocks=len(rows))  # a block per shard: actors take blocks
     done = table.map(
         PartMaker,
         fn_constructor_kwargs={
             "about": about,
             "folder": str(folder),
-            "settings": replace(settings, device=device, num_workers=workers),
+            "settings": replace(settings, device=share.device, num_workers=share.workers),
+            "threads": (usable_cores(), torch.get_num_threads()),
         },
-        concurrency=actors,
-        num_cpus=1 + workers,
-        num_gpus=1 if device == "cuda" else 0,
+        compute=ray.data.ActorPoolStrategy(size=min(share.actors, len(rows))),
+        num_cpus=share.cores,
+        num_gpus=1 if share.device == "cuda" else 0,
     )
     for row in done.iter_rows():
         if row["error"]:
@@ -168,14 +202,15 @@ class PartMaker:
         about: The model, as `describe_model` tells it.
         folder: Where parts go.
         settings: How; the device is this actor's own.
+        threads: Cores of the machine that started it all, and how many threads torch takes there.
     """
 
-    def __init__(self, about: dict[str, Any], folder: str, settings: Settings) -> None:
+    def __init__(self, about: dict[str, Any], folder: str, settings: Settings, threads: tuple[int, int]) -> None:
         self.folder, self.settings = Path(folder), settings
         self._sets: dict[str, Any] = {}
         self._fault: ZooError | None = None
         try:
-            self._load(about)
+            self._load(about, threads)
         except ZooError as error:  # an actor that cannot be built is built again and again
             self._fault = error
 
@@ -185,18 +220,19 @@ class PartMaker:
         try:
             if self._fault is not None:
                 raise self._fault
-            return {"error": "", "entry": json.dumps(asdict(self._make(plan, row["positions"])))}
+            return {"error": "", "entry": json.dumps(asdict(self._make(plan, _positions(row))))}
         except ZooError as error:
             told = {"kind": type(error).__name__, "what": error.what, "where": error.where, "change": error.change}
             return {"error": json.dumps(told), "entry": ""}
 
-    def _load(self, about: dict[str, Any]) -> None:
+    def _load(self, about: dict[str, Any], threads: tuple[int, int]) -> None:
         import torch
 
         from moon_zoo.models import pretrained
 
-        if self.settings.device == "cpu":
-            torch.set_num_threads(1)  # there is an actor for every core
+        if usable_cores() == threads[0]:
+            # Ray sets threads of its own; with another number sums come out otherwise in the last digit.
+            torch.set_num_threads(threads[1])
         self.device = pick_device(self.settings.device)
         self.module = pretrained.load(about["source"]).eval()
         found = self.module.fingerprint()
@@ -209,11 +245,11 @@ class PartMaker:
             )
         self.module.to(self.device)
 
-    def _make(self, plan: PartPlan, positions: bytes) -> PartEntry:
+    def _make(self, plan: PartPlan, positions: Positions) -> PartEntry:
         if plan.set not in self._sets:
             self._sets[plan.set] = open_sets([plan.set], cache_bytes=self.settings.cache_bytes)[0]
         one = self._sets[plan.set]
-        places = (np.frombuffer(positions, dtype=np.int64),) if isinstance(one, IndexedItems) else ()
+        places = (positions,) if isinstance(one, IndexedItems) else ()
         (entry,) = make_parts(self.module, [SetItems(one, (plan,), places)], self.folder, self.settings, self.device)
         return entry
 
