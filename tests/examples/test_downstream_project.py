@@ -86,7 +86,9 @@ def ran(site: Path, stood: Path) -> dict[str, Ran]:
     for command in readme_commands():
         words = shlex.split(command)
         if words[:2] == ["python", "-m"]:
-            steps[command] = f"import runpy, sys; sys.argv = {words[2:]}; runpy.run_module({words[2]!r}, run_name='__main__')"
+            steps[command] = (
+                f"import runpy, sys; sys.argv = {words[2:]}; runpy.run_module({words[2]!r}, run_name='__main__')"
+            )
         else:
             tiny = {"fit --config acme/quickstart": TINY_SHOP, "fit --config acme/feed": NO_WORKERS}
             steps[command] = [*words[1:], *shlex.split(tiny.get(" ".join(words[1:]), ""))]

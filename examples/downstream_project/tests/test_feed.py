@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from moon_zoo.errors import DataError, Faults
+
 from acme_products.demo import write_feed
 from acme_products.feed import AcmeFeedSource, read_feed
-from moon_zoo.errors import DataError, Faults
 
 
 def test_demo_feed_becomes_products_of_every_split(tmp_path: Path) -> None:

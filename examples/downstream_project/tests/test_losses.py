@@ -7,9 +7,10 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from acme_products.losses import hard_negative_nce
 from moon_zoo.nn.info_nce import info_nce
 from torch import Tensor
+
+from acme_products.losses import hard_negative_nce
 
 
 def batch() -> dict[str, Tensor]:

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 import torch
-from acme_products.model import IGNORED, AcmeDualFlow
 from moon_zoo.errors import RecipeError
 from moon_zoo.models.dual_flow.inputs import attribute_id
+
+from acme_products.model import IGNORED, AcmeDualFlow
 
 TINY: dict[str, Any] = {
     "image_tower_options": {"channels": [8, 8, 8, 8], "stem_width": 8},

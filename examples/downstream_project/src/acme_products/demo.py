@@ -41,7 +41,9 @@ def write_feed(folder: Path, products: int = 90) -> Path:
         for picture in pictures:
             draw(thing, colour, random_).save(folder / picture, quality=92)
         cells = {"sku": sku, "family": sku, "name": f"{thing} {number}", "path": THINGS[thing], "colour": colour}
-        lines.append(" | ".join(f"{name}={value}" for name, value in (cells | {"pictures": ";".join(pictures)}).items()))
+        lines.append(
+            " | ".join(f"{name}={value}" for name, value in (cells | {"pictures": ";".join(pictures)}).items())
+        )
     (folder / "feed.txt").write_text("\n".join(lines) + "\n", "utf-8")
     return folder / "feed.txt"
 

@@ -28,7 +28,12 @@ IGNORED = -100
 # Figures of one's own: with a unit and a direction they appear in tables and reports like the zoo's.
 register(
     MetricInfo(
-        "attribute_head/{attribute}", "fraction", "higher", "Share of photos whose attribute the head reads right.", 0, 1
+        "attribute_head/{attribute}",
+        "fraction",
+        "higher",
+        "Share of photos whose attribute the head reads right.",
+        0,
+        1,
     ),
     MetricInfo(
         "attribute_head/{attribute}_chance", "fraction", "", "The same for a guess: 1 / number of values.", 0, 1
