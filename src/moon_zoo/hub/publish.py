@@ -266,4 +266,8 @@ def _locked(store: Store) -> Iterator[None]:
     try:
         yield
     finally:
+        # While it is held: whoever waits sees that the file it locked has no name any more, and asks again. A hub is
+        # copied and packed as it lies, so nothing is left in it.
+        with contextlib.suppress(OSError):  # Windows: filelock removes it by itself
+            (store.root / LOCK).unlink()
         lock.release()
