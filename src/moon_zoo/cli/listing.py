@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
+from typing import Any
 
 from moon_zoo import recipes, registry
 from moon_zoo.cli.arguments import Arguments
-from moon_zoo.cli.output import is_terminal, print_json, print_table
+from moon_zoo.cli.output import is_terminal, print_json, print_table, say
 from moon_zoo.errors import UsageError, did_you_mean
 
 summary = "models, data, recipes, sources and checkpoints"
@@ -15,10 +15,11 @@ summary = "models, data, recipes, sources and checkpoints"
 EXAMPLES = """\
   moon-zoo list                 everything
   moon-zoo list recipes         one kind of thing
+  moon-zoo list checkpoints     of every hub: those in MOON_ZOO_HUB and our own
   moon-zoo list --json          for programs
 """
 
-Row = dict[str, str]
+Row = dict[str, Any]
 
 
 def run(args: list[str]) -> int:
@@ -26,7 +27,10 @@ def run(args: list[str]) -> int:
     parser = Arguments("list", "List " + summary + ". Tab-separated in a pipe.", EXAMPLES)
     parser.add_argument("what", nargs="?", help=f"one of: {', '.join(SECTIONS)}; all when left out")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--checkpoints", action="store_true", help="the same as `list checkpoints`")
     options = parser.parse_strict(args)
+    if options.checkpoints:
+        options.what = _only_checkpoints(options.what)
     if options.what is not None and options.what not in SECTIONS:
         raise UsageError(
             f"nothing called {options.what!r} to list",
@@ -38,6 +42,8 @@ def run(args: list[str]) -> int:
     found = {section: SECTIONS[section]() for section in chosen}
     if options.json:
         print_json(found)
+    elif options.what == "checkpoints":
+        _print_checkpoints(found["checkpoints"])
     elif is_terminal():
         for section, rows in found.items():
             if not rows and options.what is None:
@@ -49,6 +55,12 @@ def run(args: list[str]) -> int:
         cells = [[section, row["name"], row["summary"]] for section, rows in found.items() for row in rows]
         print_table("", ["kind", "name", "summary"], cells)
     return 0
+
+
+def _only_checkpoints(what: str | None) -> str:
+    if what not in (None, "checkpoints"):
+        raise UsageError(f"--checkpoints lists checkpoints, not {what}", where="moon-zoo list", change="one of the two")
+    return "checkpoints"
 
 
 def _registered(group: str) -> Callable[[], list[Row]]:
@@ -69,21 +81,36 @@ def _recipes() -> list[Row]:
 
 
 def _checkpoints() -> list[Row]:
-    root = recipes.own_root().parent / "checkpoints"
+    from moon_zoo.hub.offers import offers
+
+    found, notes = offers()
+    for note in notes:
+        say(f"note: {note.what}")
     return [
         {
-            "name": folder.parent.relative_to(root).as_posix(),
-            "summary": _card_line(folder.parent / "README.md"),
-            "path": str(folder.parent),
+            "name": offer.entry.name,
+            "summary": offer.entry.summary,
+            "class_path": offer.entry.class_path,
+            "licence": offer.entry.licence,
+            "bytes": offer.entry.bytes,
+            "revision": offer.entry.revision,
+            "hub": offer.hub,
+            "here": offer.here,
+            "path": offer.path,
         }
-        for folder in sorted(root.rglob("config.yaml"))
+        for offer in found
     ]
 
 
-def _card_line(card: Path) -> str:
+def _print_checkpoints(rows: list[Row]) -> None:
+    """Checkpoints have more to tell than a name and a line."""
+    from moon_zoo.cli.pack import size
 
-    lines = card.read_text("utf-8").splitlines() if card.is_file() else []
-    return next((line for line in lines if line and not line.startswith(("#", "-", "!"))), "a checkpoint")
+    cells = [[row["name"], row["summary"], size(row["bytes"]), row["licence"], row["here"], row["hub"]] for row in rows]
+    columns = ["name", "what it is", "size", "licence", "here", "hub"]
+    print_table("checkpoints", columns, cells, right=(2,))
+    if is_terminal():
+        print("moon-zoo show NAME has the card; moon-zoo download NAME fetches; MOON_ZOO_HUB adds hubs")
 
 
 def first_sentence(text: str) -> str:

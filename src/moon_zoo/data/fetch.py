@@ -213,7 +213,7 @@ class _Transfer:
 
 def _wait_or_give_up(error: Interrupted, failures: int, patience: Patience) -> None:
     if failures >= patience.attempts:
-        raise Interrupted(f"{error}; tried {failures} times") from error
+        raise Interrupted(f"{error}; tried {failures} times" if failures > 1 else str(error)) from error
     seconds = patience.wait(failures, error.wait_seconds)
     log.warning("%s; trying again in %.1f s", error, seconds)
     time.sleep(seconds)

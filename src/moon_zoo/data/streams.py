@@ -42,7 +42,7 @@ class RangeIgnored(OSError):
 
 
 def open_url(
-    url: str, offset: int = 0, *, headers: Mapping[str, str] | None = None, timeout_seconds: float = TIMEOUT_SECONDS
+    url: str, offset: int = 0, *, headers: Mapping[str, str] | None = None, timeout_seconds: float | None = None
 ) -> Bytes:
     """The bytes of ``url`` from ``offset`` on, in chunks.
 
@@ -50,7 +50,8 @@ def open_url(
         url: ``http(s)://``, or any URL that fsspec reads.
         offset: Where to begin.
         headers: For http(s) only; ``Authorization`` is not sent on to another host.
-        timeout_seconds: How long to wait for a connection or for the next byte; http(s) only.
+        timeout_seconds: How long to wait for a connection or for the next byte, http(s) only; None takes
+            `TIMEOUT_SECONDS`.
 
     Raises:
         Interrupted: The connection or the server failed.
@@ -60,7 +61,7 @@ def open_url(
         OSError: Anything else that trying again does not mend.
     """
     if url.startswith(("http://", "https://")):
-        return _http(url, offset, headers or {}, timeout_seconds)
+        return _http(url, offset, headers or {}, TIMEOUT_SECONDS if timeout_seconds is None else timeout_seconds)
     return _fsspec(url, offset)
 
 
@@ -87,11 +88,11 @@ def _http(url: str, offset: int, headers: Mapping[str, str], timeout_seconds: fl
                 raise RangeIgnored(f"{url} is sent compressed")
             yield from response.iter_bytes() if encoded else response.iter_raw()
     except httpx2.TimeoutException as error:
-        raise Interrupted(f"no answer within {timeout_seconds:g} s ({type(error).__name__})") from error
+        raise Interrupted(f"{url}: nothing came within {timeout_seconds:g} s") from error
     except (httpx2.InvalidURL, httpx2.UnsupportedProtocol, httpx2.TooManyRedirects) as error:
         raise OSError(f"{url} cannot be read: {error}") from error
     except httpx2.RequestError as error:
-        raise Interrupted(str(error) or type(error).__name__) from error
+        raise Interrupted(f"{url}: {error or type(error).__name__}") from error
 
 
 def _check_answer(response: Any, url: str, offset: int) -> None:
@@ -150,4 +151,4 @@ def _fsspec(url: str, offset: int) -> Bytes:
         # Every file system behind fsspec has its own exceptions; most mean the network.
         if type(error).__name__ in _LASTING:
             raise OSError(f"{url} cannot be read: {error}") from error
-        raise Interrupted(str(error) or type(error).__name__) from error
+        raise Interrupted(f"{url}: {error or type(error).__name__}") from error

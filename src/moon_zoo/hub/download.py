@@ -11,16 +11,21 @@ import logging
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from moon_zoo.data.fetch import WrongContent
+from moon_zoo.data.fetch import Patience, WrongContent, read_small
 from moon_zoo.errors import CheckpointError, ZooError, did_you_mean
 from moon_zoo.hub import cached
 from moon_zoo.hub.filling import HubUnreachable, fill
 from moon_zoo.hub.index import INDEX, HubEntry, Index, parse_index
-from moon_zoo.hub.stores import FolderStore, Store, open_store
+from moon_zoo.hub.stores import MOST_SMALL_BYTES, FolderStore, Store, open_store
 
 log = logging.getLogger(__name__)
+
+
+class UnknownCheckpoint(CheckpointError):
+    """A name that no hub knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +113,12 @@ def obtain(
     raise _unknown(name, locations, known, missed, offline)
 
 
-def read_index(store: Store) -> Index:
+def read_index(store: Store, attempts: int | None = None) -> Index:
     """A hub's index.
+
+    Args:
+        store: The hub.
+        attempts: How often to ask; None asks as often as the store does.
 
     Raises:
         HubUnreachable: The hub does not answer.
@@ -117,7 +126,11 @@ def read_index(store: Store) -> Index:
     """
     where = f"{store.location}/{INDEX}"
     try:
-        return parse_index(store.read_bytes(INDEX).decode("utf-8"), where)
+        if attempts is None:
+            data = store.read_bytes(INDEX)
+        else:
+            data = read_small(partial(store.open_from, INDEX), MOST_SMALL_BYTES, Patience(attempts))
+        return parse_index(data.decode("utf-8"), where)
     except FileNotFoundError:
         raise CheckpointError(
             f"{store.location} is no hub: there is no {INDEX}",
@@ -161,7 +174,7 @@ def _unknown(
     if missed:
         what += "; not asked, because they cannot be reached: " + "; ".join(error.what for error in missed)
     here = ", ".join(sorted(known)) or "nothing"
-    return CheckpointError(
+    return UnknownCheckpoint(
         what,
         where=f"hubs: {asked}",
         suggestions=did_you_mean(name, known),
@@ -197,19 +210,17 @@ def _bring(store: Store, entry: HubEntry, to: Path | None, progress: bool) -> Do
     in_place = store.local_path(entry.path)
     if in_place is not None:
         _verify(store, in_place, entry)
-        if to is not None:
-            fill(to, entry, store, in_place, False)
-        return Downloaded(to or in_place, store.location, entry, to is not None)
+        done = to is not None and fill(to, entry, store, in_place, False)
+        return Downloaded(to or in_place, store.location, entry, done)
     held = cached.folder_of(store.location, entry)
     whole = held.is_dir() and not cached.faults_of(held, entry)
     if whole:
         cached.touch(held)
     if to is None:
-        if not whole:
-            fill(held, entry, store, None, progress)
-        return Downloaded(held, store.location, entry, not whole)
-    fill(to, entry, store, held if whole else None, progress)
-    return Downloaded(to, store.location, entry, not whole)
+        done = not whole and fill(held, entry, store, None, progress)
+        return Downloaded(held, store.location, entry, done)
+    done = fill(to, entry, store, held if whole else None, progress)
+    return Downloaded(to, store.location, entry, done)
 
 
 def _verify(store: Store, folder: Path, entry: HubEntry) -> None:
@@ -227,6 +238,5 @@ def _from_cache(one: cached.CachedCheckpoint, to: Path | None) -> Downloaded:
             change="MOON_ZOO_OFFLINE or --offline, so that it can be fetched again",
         )
     cached.touch(one.folder)
-    if to is not None:
-        fill(to, one.entry, open_store(one.hub), one.folder, False)
-    return Downloaded(to or one.folder, one.hub, one.entry, False)
+    done = to is not None and fill(to, one.entry, open_store(one.hub), one.folder, False)
+    return Downloaded(to or one.folder, one.hub, one.entry, done)

@@ -29,7 +29,7 @@ class HubUnreachable(CheckpointError):
     """A hub that does not answer; what is cached of it can still be used."""
 
 
-def fill(folder: Path, entry: HubEntry, store: Store, source: Path | None, progress: bool) -> None:
+def fill(folder: Path, entry: HubEntry, store: Store, source: Path | None, progress: bool) -> bool:
     """Make ``folder`` the checkpoint: from the folder ``source``, or fetched where that is None.
 
     Args:
@@ -38,6 +38,9 @@ def fill(folder: Path, entry: HubEntry, store: Store, source: Path | None, progr
         store: The hub it is fetched from.
         source: A whole copy on this machine, where there is one.
         progress: Whether to show how it goes.
+
+    Returns:
+        Whether anything had to be done.
 
     Raises:
         WrongContent: The hub's file is not what the entry says.
@@ -52,6 +55,7 @@ def fill(folder: Path, entry: HubEntry, store: Store, source: Path | None, progr
             with _alone(folder):
                 if not folder.is_dir() or cached.faults_of(folder, entry):  # else another process was quicker
                     _replace(folder, entry, store, source, progress, in_cache)
+                    return True
     except OSError as error:
         if error.errno is None:  # the hub's answer: `moon_zoo.data.streams` gives its errors no number of this system
             if isinstance(error, FileNotFoundError):
@@ -63,6 +67,7 @@ def fill(folder: Path, entry: HubEntry, store: Store, source: Path | None, progr
             where=str(error.filename or folder),
             change=f"{other}, to a folder that can be written to",
         ) from error
+    return False
 
 
 def _broke_off(store: Store, entry: HubEntry, error: OSError) -> CheckpointError:

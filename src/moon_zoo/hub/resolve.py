@@ -14,7 +14,7 @@ from moon_zoo import recipes
 from moon_zoo.data import remote
 from moon_zoo.errors import CheckpointError
 from moon_zoo.hub.cached import cached
-from moon_zoo.hub.download import download, is_offline
+from moon_zoo.hub.download import UnknownCheckpoint, download, is_offline
 from moon_zoo.hub.index import INDEX
 from moon_zoo.hub.names import CONFIG, PICKLE_SUFFIXES, WEIGHTS, is_name
 from moon_zoo.hub.stores import FolderStore, open_store
@@ -52,17 +52,38 @@ def resolve(source: str | os.PathLike[str], *, progress: bool = True) -> Path:
         return _file(path)
     if path.is_dir():
         return _folder(path)
-    hub, mark, name = text.rpartition("#")
-    if mark:
-        return download(name, hub=hub, progress=progress)
-    if remote.is_url(text) and not text.startswith("file://"):
-        return _url(text, progress)
-    if is_name(text):
-        return download(text, progress=progress)
+    if "#" in text or is_name(text) or (remote.is_url(text) and not text.startswith("file://")):
+        hub, name = hub_and_name(text)
+        try:
+            return download(name, hub=hub, progress=progress)
+        except UnknownCheckpoint as error:
+            if hub is not None:
+                raise
+            raise CheckpointError(
+                f"{error.what}, nor is there such a file or folder",
+                where=error.where,
+                suggestions=error.suggestions,
+                change=error.change,
+            ) from None
     raise CheckpointError(
         f"there is no checkpoint {text!r}: neither a file or folder, nor a name such as dual_flow/shop",
         change="the path or name; `moon-zoo list checkpoints` shows the names",
     )
+
+
+def hub_and_name(text: str) -> tuple[str | None, str]:
+    """The hub and the name in what people write: ``(None, name)`` for a plain name, the hub as well for ``HUB#name`` and URLs.
+
+    Raises:
+        CheckpointError: It is a URL that names no checkpoint.
+    """
+    hub, mark, name = text.rpartition("#")
+    if mark:
+        return hub, name
+    if not remote.is_url(text):
+        return None, text
+    asked = split_url(text)
+    return next(((hub, name) for hub, name in asked[:-1] if _is_hub(hub)), asked[-1])
 
 
 def split_url(url: str) -> list[tuple[str, str]]:
@@ -92,15 +113,6 @@ def split_url(url: str) -> list[tuple[str, str]]:
             change="the URL to the hub's, followed by the checkpoint's name: https://host/hub/dual_flow/shop",
         )
     return found
-
-
-def _url(url: str, progress: bool) -> Path:
-    asked = split_url(url)
-    for hub, name in asked[:-1]:
-        if _is_hub(hub):
-            return download(name, hub=hub, progress=progress)
-    hub, name = asked[-1]
-    return download(name, hub=hub, progress=progress)
 
 
 def _is_hub(location: str) -> bool:

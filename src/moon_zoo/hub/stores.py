@@ -18,12 +18,15 @@ from typing import Protocol
 from urllib.parse import quote, unquote, urlsplit
 
 from moon_zoo.data import remote
-from moon_zoo.data.fetch import read_small
-from moon_zoo.data.streams import CHUNK_BYTES, TIMEOUT_SECONDS, Bytes, open_url
+from moon_zoo.data.fetch import Patience, read_small
+from moon_zoo.data.streams import CHUNK_BYTES, Bytes, open_url
 from moon_zoo.errors import CheckpointError, UsageError
 
 MOST_SMALL_BYTES = 32 << 20
 """Of a file that is read into memory as a whole: an index, a card."""
+
+PATIENCE_WITH_SMALL_FILES = Patience(attempts=3)
+"""Less than with large ones: who asks for an index may have a cached checkpoint to fall back on."""
 
 _HF = re.compile(r"hf://(?P<repo>[\w-][\w.-]*/[\w-][\w.-]*)(@(?P<revision>[\w./-]+))?")
 
@@ -64,14 +67,14 @@ class Store(Protocol):
         """Remove a file; nothing happens where there is none."""
 
 
-def open_store(location: str | os.PathLike[str], *, timeout_seconds: float = TIMEOUT_SECONDS) -> Store:
+def open_store(location: str | os.PathLike[str], *, timeout_seconds: float | None = None) -> Store:
     """The store at a folder, ``file://``, ``http(s)://``, ``hf://owner/repo[@revision]`` or any other fsspec URL.
 
     Nothing is read yet.
 
     Args:
         location: The hub's root.
-        timeout_seconds: How long web servers are waited for.
+        timeout_seconds: How long web servers are waited for; None takes what `moon_zoo.data.streams` does.
 
     Raises:
         UsageError: It is none of these.
@@ -166,7 +169,7 @@ class _Remote:
 
     def read_bytes(self, path: str) -> bytes:
         """See `Store`."""
-        return read_small(partial(self.open_from, path), MOST_SMALL_BYTES)
+        return read_small(partial(self.open_from, path), MOST_SMALL_BYTES, PATIENCE_WITH_SMALL_FILES)
 
     def open_from(self, path: str, offset: int) -> Bytes:
         """See `Store`."""
@@ -201,10 +204,10 @@ class HttpStore(_Remote):
 
     Args:
         location: Its root's URL. A name and password in it are sent, never shown.
-        timeout_seconds: How long to wait for the next byte.
+        timeout_seconds: How long to wait for the next byte; None takes the usual time.
     """
 
-    def __init__(self, location: str, *, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+    def __init__(self, location: str, *, timeout_seconds: float | None = None) -> None:
         parts = urlsplit(location)
         if not parts.hostname or parts.query or parts.fragment:
             raise UsageError(
@@ -232,7 +235,7 @@ class HuggingFaceStore(HttpStore):
 
     Args:
         location: ``hf://owner/repo`` or ``hf://owner/repo@revision``.
-        timeout_seconds: How long to wait for the next byte.
+        timeout_seconds: How long to wait for the next byte; None takes the usual time.
 
     Attributes:
         repo: ``owner/repo``.
@@ -242,7 +245,7 @@ class HuggingFaceStore(HttpStore):
 
     writable = True  # through commits: `moon_zoo.hub.publish`
 
-    def __init__(self, location: str, *, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+    def __init__(self, location: str, *, timeout_seconds: float | None = None) -> None:
         match = _HF.fullmatch(location)
         if match is None:
             raise UsageError(
