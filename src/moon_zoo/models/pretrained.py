@@ -99,7 +99,9 @@ def save(
     try:
         with Publication(folder, overwrite, replaces=is_checkpoint, kind="checkpoint") as publication:
             work = publication.folder
-            init_args = {**module.init_args(), **module.write_parts(work)}
+            init_args = module.init_args()
+            # a subclass may have settled an argument itself and not take it any more
+            init_args |= {name: value for name, value in module.write_parts(work).items() if name in init_args}
             config = CheckpointConfig(
                 class_path(type(module)), module.checkpoint_version, init_args, dtype, __version__
             )

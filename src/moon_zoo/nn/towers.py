@@ -6,6 +6,7 @@ folder that offers nothing but a pickle is refused.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +18,12 @@ from moon_zoo.errors import CheckpointError, RecipeError, did_you_mean
 from moon_zoo.nn.heads import masked_mean
 
 Pooling = Literal["mean", "first", "pooler"]
+
+TIMM_CONFIG = ("mean", "std", "input_size", "fixed_input_size", "global_pool")
+"""What of timm's configuration of pretrained weights decides how a model is built and fed."""
+
+ATTENTIONS = ("eager", "sdpa", "flex_attention", "flash_attention_2", "flash_attention_3")
+"""Attention that is part of torch and transformers; they would fetch any other name from a hub, as code."""
 
 
 class ImageTower(nn.Module):
@@ -43,11 +50,26 @@ class ImageTower(nn.Module):
         options: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
+        self._name, self._pretrained = name, pretrained
+        # read now: the folder may be gone when the model is saved
+        self._options = {**_timm_arguments(name), **(options or {})}
+        self._options.pop("num_classes", None)  # towers have no classifier
         self.backbone = _create_backbone(name, pretrained, dict(options or {}))
         self.dim: int = getattr(self.backbone, "head_hidden_size", None) or self.backbone.num_features
         config = self.backbone.pretrained_cfg
         self.register_buffer("mean", torch.tensor(config["mean"]).view(1, 3, 1, 1) * 255, persistent=False)
         self.register_buffer("std", torch.tensor(config["std"]).view(1, 3, 1, 1) * 255, persistent=False)
+
+    def rebuilt_by(self) -> tuple[str, dict[str, Any]]:
+        """Name and options that build this backbone and its normalisation again without its weights, from timm alone."""
+        config = self.backbone.pretrained_cfg
+        if not self._pretrained and ":" not in self._name:
+            return self._name, self._options
+        # timm sizes a model by these and the tower normalises by them; its own values for the bare name may be others
+        kept = {name: config[name] for name in TIMM_CONFIG if config.get(name) is not None}
+        overlay = {**kept, **self._options.get("pretrained_cfg_overlay", {})}
+        name = config["architecture"] if ":" in self._name else self._name
+        return name, {**self._options, "pretrained_cfg_overlay": overlay}
 
     def forward(self, photos: Tensor) -> Tensor:
         """Features of photos.
@@ -99,12 +121,37 @@ class TextTower(nn.Module):
     ) -> None:
         super().__init__()
         self.pooling = pooling
+        self.is_named = name is not None
         self.encoder: Any
         if name is None:
             self.encoder = _build_small_encoder(vocab_size, max_tokens, {**self.SMALL, **(options or {})})
         else:
-            self.encoder = _load_encoder(name, pretrained, dict(options or {}))
+            whole = _load_encoder(name, pretrained, dict(options or {}))
+            self._whole_config = whole.config
+            # CLIP-like pairs: only their text half is wanted. Loading leaves a model in evaluation mode, dropout off.
+            self.encoder = getattr(whole, "text_model", whole).train()
         self.dim = int(self.encoder.config.hidden_size)
+
+    def write_config(self, folder: Path) -> dict[str, Any]:
+        """Write ``config.json`` of a named encoder, from which it is built again without its weights.
+
+        Args:
+            folder: Made if need be.
+
+        Returns:
+            The options that go with it.
+        """
+        from transformers import MODEL_MAPPING
+
+        config = self.encoder.config
+        if type(config) not in MODEL_MAPPING or MODEL_MAPPING[type(config)] is not type(self.encoder):
+            config = self._whole_config  # transformers cannot build this half alone
+        # defaults written out, which may change with the library; without the folder it came from
+        values = json.loads(config.to_json_string(use_diff=False))
+        values.pop("_name_or_path", None)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "config.json").write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", "utf-8")
+        return {"attn_implementation": self.encoder.config._attn_implementation}
 
     def forward(self, token_ids: Tensor, token_mask: Tensor) -> Tensor:
         """Features of texts.
@@ -151,6 +198,21 @@ def _create_backbone(name: str, pretrained: bool, options: dict[str, Any]) -> An
         ) from error
 
 
+def _timm_arguments(name: str) -> dict[str, Any]:
+    """Arguments that the config of a folder or hub repository adds to those of its architecture."""
+    source, _, place = name.partition(":")
+    try:
+        if source == "local-dir":
+            return dict(json.loads((Path(place) / "config.json").read_text("utf-8")).get("model_args") or {})
+        if source == "hf-hub":
+            from timm.models import load_model_config_from_hf
+
+            return dict(load_model_config_from_hf(place)[2] or {})
+    except (OSError, ValueError, AttributeError):
+        pass  # building the model says what is wrong
+    return {}
+
+
 def _build_small_encoder(vocab_size: int, max_tokens: int, options: dict[str, Any]) -> nn.Module:
     from transformers import BertConfig, BertModel
 
@@ -169,12 +231,19 @@ def _build_small_encoder(vocab_size: int, max_tokens: int, options: dict[str, An
 def _load_encoder(name: str, pretrained: bool, options: dict[str, Any]) -> Any:
     from transformers import AutoConfig, AutoModel
 
+    if "trust_remote_code" in options:
+        raise RecipeError(
+            "code that comes with a text tower is never run",
+            where="model.init_args.text_tower_options.trust_remote_code",
+            change="model.init_args.text_tower, to an encoder that transformers has itself",
+        )
+    safe = {"trust_remote_code": False}
     try:
-        config = AutoConfig.from_pretrained(name, **options)
-        model = (
-            AutoModel.from_pretrained(name, config=config, use_safetensors=True)
+        config = AutoConfig.from_pretrained(name, **options, **safe)
+        return (
+            AutoModel.from_pretrained(name, config=config, use_safetensors=True, **safe)
             if pretrained
-            else AutoModel.from_config(config)
+            else AutoModel.from_config(config, **safe)
         )
     except (OSError, ValueError, KeyError) as error:
         kind = "folder" if Path(name).exists() else "hub name"
@@ -182,8 +251,6 @@ def _load_encoder(name: str, pretrained: bool, options: dict[str, Any]) -> Any:
             f"the text tower {name} ({kind}) cannot be loaded: {_first_line(error)}",
             change="model.init_args.text_tower to a folder that holds config.json and model.safetensors",
         ) from error
-    # CLIP-like pairs: only their text half is wanted. Loading leaves a model in evaluation mode, its dropout switched off.
-    return getattr(model, "text_model", model).train()
 
 
 def _first_line(error: Exception) -> str:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, Literal
+from pathlib import Path
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
@@ -24,9 +25,10 @@ from moon_zoo.models.dual_flow.exporting import export_parts
 from moon_zoo.models.dual_flow.inputs import DualFlowInputs, attribute_id
 from moon_zoo.models.dual_flow.network import DualFlowNetwork
 from moon_zoo.models.dual_flow.objectives import OBJECTIVES, PARTS, Objectives, with_fused
+from moon_zoo.models.pretrained import HERE
 from moon_zoo.nn.augment import PhotoAugment, replace_white
 from moon_zoo.nn.grad_cache import grad_cached, split_batch
-from moon_zoo.nn.towers import ImageTower, Pooling, TextTower
+from moon_zoo.nn.towers import ATTENTIONS, ImageTower, Pooling, TextTower
 
 
 class DualFlow(ZooModule):
@@ -42,7 +44,8 @@ class DualFlow(ZooModule):
         text_tower_options: Numbers of the small encoder (``hidden_size``, ``num_hidden_layers``, ...), or overrides of
             the named one's configuration.
         text_pooling: ``mean`` over tokens, ``first`` token, or the model's own ``pooler``.
-        tokenizer: Hub name or folder; null takes the text tower's, or trains one on the training shards.
+        tokenizer: Hub name or folder; null takes the text tower's, or trains one on the training shards where no text
+            tower is named, or one that is not pretrained and lies in a folder with nothing but its config.json.
         vocab_size: Largest vocabulary of a trained tokenizer.
         max_tokens: Longest text, in tokens.
         text_fields: What a product's text is made of, in order: title, category, attributes, description.
@@ -80,6 +83,7 @@ class DualFlow(ZooModule):
     sample_kinds: ClassVar[tuple[str, ...]] = ("product", "search")
     primary_metric: ClassVar[str] = "val/photo_to_product/recall@1"
     modalities: ClassVar[tuple[str, ...]] = ("product", "photo", "text")
+    training_state: ClassVar[tuple[str, ...]] = ("objectives.queues",)
 
     def __init__(
         self,
@@ -128,7 +132,7 @@ class DualFlow(ZooModule):
         inputs = DualFlowInputs(
             photo,
             item_photo=photo if item_crop_scale is None else replace(photo, crop_scale=item_crop_scale),
-            tokenizer=tokenizer if tokenizer is not None else text_tower,
+            tokenizer=tokenizer if tokenizer is not None else _tokenizer_of(text_tower, text_pretrained),
             vocab_size=vocab_size,
             max_tokens=max_tokens,
             text_fields=text_fields,
@@ -330,6 +334,42 @@ class DualFlow(ZooModule):
         """The photo and the text encoder, each with its projection."""
         return export_parts(self)
 
+    # Checkpoint folders ------------------------------------------------------------------------------------------------
+
+    def write_parts(self, folder: Path) -> dict[str, Any]:
+        """The text tower's configuration; and arguments that build both towers without fetching weights or a tokenizer."""
+        text_tower = cast(TextTower, self.network.text_tower)
+        image_tower, image_options = cast(ImageTower, self.network.image_tower).rebuilt_by()
+        changed: dict[str, Any] = {
+            "image_tower": image_tower,
+            "image_pretrained": False,
+            "image_tower_options": image_options or None,
+            "tokenizer": None,  # in the inputs' state
+        }
+        if text_tower.is_named:
+            changed["text_tower_options"] = text_tower.write_config(folder / "text_tower")
+            changed |= {"text_tower": f"{HERE}/text_tower", "text_pretrained": False}
+        return changed
+
+    @classmethod
+    def unsealed(cls, init_args: Mapping[str, Any]) -> str | None:
+        """Weights, a configuration or a tokenizer from elsewhere."""
+        image_tower, text_tower = init_args.get("image_tower", ""), init_args.get("text_tower")
+        if ":" in str(image_tower) or init_args.get("image_pretrained"):
+            return f"weights of the image tower {image_tower}"
+        if "checkpoint_path" in (init_args.get("image_tower_options") or {}):
+            return "image_tower_options.checkpoint_path"
+        if init_args.get("tokenizer") is not None:
+            return f"the tokenizer {init_args['tokenizer']}"
+        if text_tower is not None:
+            options = init_args.get("text_tower_options") or {}
+            inside = str(text_tower).startswith(f"{HERE}/") and not init_args.get("text_pretrained", True)
+            if not inside or options.keys() - {"attn_implementation"}:
+                return f"the text tower {text_tower}"
+            if options.get("attn_implementation") not in ATTENTIONS:
+                return f"the attention {options.get('attn_implementation')}"
+        return None
+
     def predict_columns(self) -> dict[str, str]:
         """What `predict_step` returns."""
         return {
@@ -364,6 +404,13 @@ def class_embeddings(module: DualFlow, vocabularies: Mapping[str, Any]) -> dict[
             ids = torch.tensor([attribute_id(name, value) for value in values])
             classes[f"attribute/{name}"] = (ids, module.encode_texts(texts))
     return classes
+
+
+def _tokenizer_of(text_tower: str | None, pretrained: bool) -> str | None:
+    """Whose tokenizer a text tower comes with: its own, or none where it is a mere configuration in a folder."""
+    if text_tower is None or pretrained or not Path(text_tower).is_dir():
+        return text_tower
+    return None if {path.name for path in Path(text_tower).iterdir()} == {"config.json"} else text_tower
 
 
 def _readable(name: str) -> str:
