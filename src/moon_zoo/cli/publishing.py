@@ -22,7 +22,7 @@ from moon_zoo.models import pretrained
 from moon_zoo.models.base import ZooModule
 from moon_zoo.models.weights import Dtype
 from moon_zoo.reports import summary
-from moon_zoo.reports.card import CardFacts, SplitFacts, card, section
+from moon_zoo.reports.card import CardFacts, SplitFacts, card, gist, section
 from moon_zoo.reports.public_paths import PublicPaths
 
 RECIPE = "recipe.yaml"
@@ -88,8 +88,6 @@ def default_name(run: RunFolder, values: dict[str, Any]) -> str:
     Raises:
         UsageError: Neither makes a name.
     """
-    words = used_recipe.first_command(run.config).split()
-    named = [word for option, word in pairwise(words) if option in ("--config", "-c")]
     model = next(
         (
             entry.name
@@ -98,7 +96,7 @@ def default_name(run: RunFolder, values: dict[str, Any]) -> str:
         ),
         values["model"]["class_path"].rpartition(".")[2].lower(),
     )
-    for name in (*named, f"{model}/{run.path.absolute().name}"):
+    for name in (*_recipes_named(run), f"{model}/{run.path.absolute().name}"):
         if is_name(name) and not name.endswith((".yaml", ".yml")):
             return name
     raise UsageError(f"{run.path} suggests no name for its checkpoint", change="--name model/name")
@@ -125,7 +123,8 @@ def prepare(run: RunFolder, values: dict[str, Any], name: str, work: Path, wante
     public = PublicPaths(data.paths.values())
     verb = "test" if data.paths["test"] is not None else "validate" if data.paths["val"] is not None else ""
     words = [*used_recipe.data_words(values["data"], verb), *wanted.overrides]
-    prepared = Prepared(folder, wanted.summary or _summary(type(module), values))
+    sets = _data_facts(data, MEASURED_ON.get(verb), public)
+    prepared = Prepared(folder, wanted.summary or _summary(type(module), sets["data"]))
     if verb and wanted.measure:
         prepared.command = public.command(command_line(verb, "--ckpt_path", name, *words))
         _measure(prepared, module, verb, words, work, wanted)
@@ -143,9 +142,10 @@ def prepare(run: RunFolder, values: dict[str, Any], name: str, work: Path, wante
         licence=one_line(wanted.licence),
         moon_zoo=__version__,
         command=public.command(used_recipe.first_command(run.config), leave_out=("--run",)),
+        own_recipe=_own_recipe(run, public),
         recipe=recipe_yaml.dump(public.values(used_recipe.without_defaults(values))),
         chosen=_chosen(run, source, module),
-        **_data_facts(data, MEASURED_ON.get(verb), public),
+        **sets,
         figures=prepared.figures,
         measure=prepared.command,
         rounding=_rounding(prepared, wanted),
@@ -197,11 +197,26 @@ def _rounding(prepared: Prepared, wanted: Wanted) -> str:
     changes = prepared.differences
     name, by = max(changes.items(), key=lambda item: item[1], default=("", 0.0))
     if not by:
-        return f"Rounded to {wanted.dtype}; each of the {len(changes)} recalls and accuracies is as before rounding."
+        return f"Stored as {wanted.dtype}: rounding changed none of {len(changes)} recalls and accuracies."
     return (
-        f"Rounded to {wanted.dtype}; before that, the largest difference among {len(changes)} recalls and accuracies: "
-        f"`{name}` was {prepared.unrounded[name]:.4f}, is {prepared.figures[name]:.4f}."
+        f"Stored as {wanted.dtype}. Of {len(changes)} recalls and accuracies, rounding changed `{name}` most: "
+        f"{prepared.unrounded[name]:.4f} before, {prepared.figures[name]:.4f} now."
     )
+
+
+def _own_recipe(run: RunFolder, public: PublicPaths) -> str:
+    shipped = recipes.shipped()
+    own = [name for name in _recipes_named(run) if name.removesuffix(".yaml") not in shipped]
+    if not own:
+        return ""
+    names = ", ".join(f"`{public.path(name)}`" for name in own)
+    return f"{names} does not ship with moon-zoo; `{RECIPE}` beside this card stands for it: `moon-zoo fit --config {RECIPE}`."
+
+
+def _recipes_named(run: RunFolder) -> list[str]:
+    """What the command that made a run gave as ``--config``."""
+    words = used_recipe.first_command(run.config).replace("=", " ").split()
+    return [word for option, word in pairwise(words) if option in ("--config", "-c")]
 
 
 def _chosen(run: RunFolder, source: Path, module: ZooModule) -> str:
@@ -212,12 +227,12 @@ def _chosen(run: RunFolder, source: Path, module: ZooModule) -> str:
     return f"The checkpoint is the best by `{module.primary_metric}`{when}."
 
 
-def _summary(cls: type[ZooModule], values: dict[str, Any]) -> str:
+def _summary(cls: type[ZooModule], data: tuple[SplitFacts, ...]) -> str:
+    """What the model is and what it learned from, in one line."""
     models = registry.entries("models").values()
     what = next((entry.summary for entry in models if entry.class_path == pretrained.class_path(cls)), cls.__name__)
-    data = registry.entries("data").values()
-    on = next((entry.summary for entry in data if entry.class_path == values["data"]["class_path"]), "")
-    return f"{what}; trained on {on.partition(',')[0]}" if on and on != "your own shards" else what
+    source = next((gist(item.source) for item in data if item.role == "train"), "")
+    return f"{what}; trained on {source}" if source else what
 
 
 def _about(cls: type[ZooModule], heading: str) -> str:

@@ -7,7 +7,7 @@ silence.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,6 +55,7 @@ class CardFacts:
         licence: Of the weights; empty where the publisher states none.
         moon_zoo: The version that wrote it.
         command: The command that trained it; empty where it is not known.
+        own_recipe: What to know about a recipe in that command that does not ship with the package.
         recipe: The recipe's settings that are no defaults, as YAML.
         chosen: Which of the run's checkpoints it is.
         data: The sets, training first.
@@ -85,6 +86,7 @@ class CardFacts:
     figures: Mapping[str, float] = field(default_factory=dict)
     measure: str = ""
     rounding: str = ""
+    own_recipe: str = ""
     environment: Mapping[str, Any] | None = None
     limits: str = ""
     files: Mapping[str, int] = field(default_factory=dict)
@@ -136,32 +138,48 @@ def _use(facts: CardFacts) -> str:
 
 
 def _data(facts: CardFacts) -> str:
-    lines = []
+    blocks = []
     if facts.data:
-        lines += ["| used for | samples | kind | source | licence | fingerprint |", "|---|---|---|---|---|---|"]
-        lines += [
-            f"| {item.role} | {item.samples:,} | {item.kind} | {_cell(item.source) or 'not stated'} | "
-            f"{_cell(item.licence) or 'not stated'} | `{item.fingerprint[:16]}` |"
-            for item in facts.data
+        roles: dict[str, list[SplitFacts]] = {}
+        for item in facts.data:
+            roles.setdefault(item.fingerprint, []).append(item)
+        rows = [
+            [
+                ", ".join(item.role for item in same),
+                f"{same[0].samples:,}",
+                same[0].kind,
+                f"`{same[0].fingerprint[:16]}`",
+            ]
+            for same in roles.values()
         ]
-    parents = [f"- {item.role} was made from {', '.join(item.parents)}" for item in facts.data if item.parents]
-    commands: dict[str, list[str]] = {}
-    for item in facts.data:
-        if item.command:
-            commands.setdefault(item.command, []).append(item.role)
-    made = [f"- {', '.join(roles)}: `{command}`" for command, roles in commands.items()]
-    if made:
-        made = ["Made by", "", *made]
-    unread = [f"- {role}: {reason}" for role, reason in facts.unread.items()]
-    if unread:
-        unread = ["Not known when this was published:", "", *unread]
-    blocks = ["\n".join(block) for block in (lines, parents, made, unread) if block]
+        blocks.append(_table(["used for", "samples", "kind", "fingerprint"], rows))
+    said = [
+        *_by_roles(facts.data, lambda item: f"source: {item.source or 'not stated'}"),
+        *_by_roles(facts.data, lambda item: f"licence: {item.licence or 'not stated'}"),
+        *_by_roles(facts.data, lambda item: f"made from: {', '.join(item.parents)}" if item.parents else ""),
+        *_by_roles(facts.data, lambda item: f"made by: `{item.command}`" if item.command else ""),
+        *(f"- {role}: unknown when this was published: {reason}" for role, reason in facts.unread.items()),
+    ]
+    if said:
+        blocks.append("\n".join(said))
     return "\n\n".join(blocks) or "Not recorded: the run's data could not be read when this was published."
+
+
+def _by_roles(data: Sequence[SplitFacts], tell: Callable[[SplitFacts], str]) -> list[str]:
+    """What is to be told of the sets, each thing once; which sets it is of only where it is not of all."""
+    told: dict[str, list[str]] = {}
+    for item in data:
+        told.setdefault(tell(item), []).append(item.role)
+    return [
+        f"- {text}" + ("" if len(roles) == len(data) else f" ({', '.join(roles)})")
+        for text, roles in told.items()
+        if text
+    ]
 
 
 def _recipe(facts: CardFacts) -> str:
     how = f"```bash\n{facts.command}\n```" if facts.command else "The command was not recorded."
-    blocks = [how, facts.chosen]
+    blocks = [how, facts.own_recipe, facts.chosen]
     if facts.recipe:
         blocks += ["Every setting that is no default:", f"```yaml\n{facts.recipe.rstrip()}\n```"]
     return "\n\n".join(block for block in blocks if block)
@@ -223,18 +241,28 @@ def _limits(facts: CardFacts) -> str:
     trained = [item for item in facts.data if item.role == "train"]
     lines = []
     if trained:
-        sources = "; ".join(dict.fromkeys(item.source or "a source that is not stated" for item in trained))
+        sources = "; ".join(dict.fromkeys(gist(item.source) or "a source that is not stated" for item in trained))
         count = sum(item.samples for item in trained)
         lines.append(
-            f"- It learned from {count:,} samples of {sources}, and from nothing else: what it says of others is a guess."
+            f"- It learned from {count:,} samples of {sources} and from nothing else; on other products expect less."
         )
-    measured = {item.role for item in facts.data} & {"val", "test"}
-    splits = {name.partition("/")[0] for name in facts.figures}
-    if "val" in splits and "test" not in splits and "val" in measured:
+    if _chosen_by(facts):
         lines.append(
-            "- The figures are of the split by which the checkpoint was chosen, so expect a little less elsewhere."
+            "- The figures are of the very set by which the checkpoint was chosen, so expect a little less elsewhere."
         )
     return "\n".join([*lines, facts.limits]) if lines else facts.limits or "None are stated."
+
+
+def _chosen_by(facts: CardFacts) -> bool:
+    """Whether the measured set is the validation set, under that name or another."""
+    splits = {name.partition("/")[0] for name in facts.figures} & {"val", "test"}
+    sets = {item.role: item.fingerprint for item in facts.data}
+    return "val" in sets and any(sets.get(split) == sets["val"] for split in splits)
+
+
+def gist(source: str) -> str:
+    """The beginning of a long reference: a data set's name."""
+    return re.split(r"[;:,]", source, maxsplit=1)[0].strip()
 
 
 def _files(facts: CardFacts) -> str:
