@@ -156,6 +156,7 @@ def _ask(catalogue: Catalogue, queries: list[Query], options: argparse.Namespace
         catalogue.in_categories(options.category)  # an unknown one is told before the model is loaded
     if options.quiet or len(queries) == 1:
         return catalogue.answer(queries, options.k, options.category)
+    _ = catalogue.encoder  # loads the model, which is no part of the rate that is shown
     with Progress("asking", "queries") as progress:
         return catalogue.answer(
             queries, options.k, options.category, lambda count, total: progress.advance(total, count)
@@ -187,7 +188,8 @@ def _write(answers: list[Answer], catalogue: Catalogue, options: argparse.Namesp
 def _facts(catalogue: Catalogue, options: argparse.Namespace) -> list[str]:
     """What the page says of the search; of paths only the end, since pages are handed around."""
     index, source = catalogue.index, catalogue.embeddings.model["source"]
-    facts = [f"{len(catalogue):,} items", f"index {index.kind}, recall@10 {index.recall.lowest:.3g}"]
+    how = f"recall@10 {index.recall.lowest:.3g}" if index.recall.measured else "exact"
+    facts = [f"{len(catalogue):,} items", f"index {index.kind}, {how}"]
     facts += [f"only in {', '.join(options.category)}"] if options.category else []
     return [*facts, f"model {'/'.join(Path(source).parts[-2:])} ({catalogue.embeddings.model['fingerprint'][:12]})"]
 

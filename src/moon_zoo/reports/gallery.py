@@ -136,7 +136,7 @@ def draw_cell(axes: Axes, look: Look, colour: str, note: str, *, words: bool = F
     axes.set_axis_off()
     if look.photo is not None and not words:
         axes.imshow(_pixels(look.photo), extent=(0.03, 0.97, 0.97, 0.03), interpolation="bilinear", aspect="auto")
-        caption = _wrapped(look.text, 18 if note == "query" else 22, 2)
+        caption = _wrapped(look.text, 18 if note == "query" else 20, 2)
     else:
         axes.text(
             0.5,

@@ -209,7 +209,7 @@ class Catalogue:
                 raise UsageError(
                     f"no item is in the category {name!r}",
                     where="--category",
-                    suggestions=did_you_mean(name, known),
+                    suggestions=did_you_mean(name.casefold(), known),
                     change=f"--category; there are {_some(sorted(set(paths) - {''}))}",
                 )
             wanted |= found

@@ -47,15 +47,15 @@ section { margin-top: 1.8rem; padding-top: 1.4rem; border-top: 1px solid var(--l
 .query h2 { font-size: 1.5rem; margin: 0; overflow-wrap: anywhere } .query p { margin: .2rem 0 0; font-size: .85rem }
 ol { list-style: none; margin: 0; padding: 0; display: grid; gap: 1rem;
   grid-template-columns: repeat(auto-fill, minmax(158px, 1fr)) }
-li { background: var(--card); border: 1px solid var(--line); border-radius: 12px; overflow: hidden; display: flex;
-  flex-direction: column }
+li { background: var(--card); border: 1px solid var(--line); border-radius: 12px; overflow: hidden }
 li img, .blank { width: 100%; aspect-ratio: 1; object-fit: contain; background: #fff; display: block }
 .blank { background: var(--blank); color: var(--faint); display: grid; place-items: center; font-size: .8rem }
-.words { padding: .6rem .75rem .75rem; display: flex; flex-direction: column; gap: .25rem; flex: 1 }
+.words { padding: .6rem .75rem .75rem } .words > div + div { margin-top: .25rem }
 .score { display: flex; align-items: center; gap: .5rem; font-size: .8rem; color: var(--faint);
   font-variant-numeric: tabular-nums }
 .score b { color: var(--accent) }
-meter { flex: 1; height: .5rem; min-width: 0 }
+.bar { flex: 1; height: .4rem; border-radius: 999px; background: var(--blank) }
+.bar i { display: block; height: 100%; border-radius: inherit; background: var(--accent) }
 .title { font-weight: 600; overflow-wrap: anywhere }
 .small { font-size: .78rem; color: var(--faint); overflow-wrap: anywhere }
 .small code { font-family: ui-monospace, monospace }
@@ -130,7 +130,7 @@ def _item(result: Result, thumbnails: _Thumbnails) -> str:
     score = min(max(result.score, 0.0), 1.0)
     return (
         f'<li>{picture}<div class="words"><div class="score"><b>{result.rank}</b>'
-        f'<meter min="0" max="1" value="{score:.4f}">{result.score:.3f}</meter>{result.score:.3f}</div>'
+        f'<span class="bar"><i style="width: {100 * score:.1f}%"></i></span>{result.score:.3f}</div>'
         f'<div class="title" dir="auto">{escape(result.title or "(no title)")}</div>'
         + (f'<div class="small" dir="auto">{category}</div>' if category else "")
         + f'<div class="small"><code>{escape(result.item_id)}</code></div></div></li>'

@@ -17,8 +17,8 @@ from moon_zoo.search.page import PhotoOf
 from moon_zoo.search.results import Answer
 
 MAX_QUERIES = 12
-MAX_RESULTS = 24
-PER_LINE = 8
+MAX_RESULTS = 30
+PER_LINE = 10
 HEADING_INCHES = 0.5
 MARGIN_INCHES = 0.15
 LINE_INCHES = CELL_INCHES + CAPTION_INCHES
