@@ -107,7 +107,8 @@ def parser_for(verb: str) -> Arguments:
         parser.add_argument(
             "--allow_missing",
             action="store_true",
-            help="weights that a checkpoint folder lacks (of a new head) keep their initial values",
+            help="weights that the checkpoint lacks (of a new head) keep their initial values; a .ckpt then gives "
+            "weights and tokenizer alone",
         )
     if verb == "predict":
         parser.add_argument("--output", metavar="FILE", help="where to write; predictions.parquet in the run's folder")

@@ -174,7 +174,7 @@ def _run(job: Job, stop: StopOnSignal) -> int:
         _write_config(job, cli)
         if show:
             _announce(job, model)
-    if job.checkpoint is not None and checkpoints.is_model(job.checkpoint):
+    if job.checkpoint is not None and _gives_weights_alone(job):
         pretrained.load_into(model, job.checkpoint, allow_missing=getattr(job.options, "allow_missing", False))
         _carry_out(job, cli, None)
     else:
@@ -186,6 +186,13 @@ def _run(job: Job, stop: StopOnSignal) -> int:
     final = (cli.keep.figures or figures(trainer)) if fitting else logged(trainer)
     gallery = cli.keep.gallery if fitting and cli.keep.gallery else model.gallery_rows()
     return _tell_figures(job, final, gallery, data)
+
+
+def _gives_weights_alone(job: Job) -> bool:
+    """Whether the checkpoint has no state of a training, or one of another model: its optimiser has fewer weights."""
+    return job.checkpoint is not None and (
+        checkpoints.is_model(job.checkpoint) or getattr(job.options, "allow_missing", False)
+    )
 
 
 def _carry_out(job: Job, cli: ZooCLI, checkpoint: str | None) -> None:
@@ -235,10 +242,8 @@ def _announce(job: Job, model: ZooModule) -> None:
     say(f"run: {job.folder.path}" + (f"   checkpoint: {job.checkpoint}" if job.checkpoint is not None else ""))
     if job.verb != "fit" and job.checkpoint is None:
         say("no checkpoint: the model is as the recipe starts it")
-    if job.verb == "fit" and job.checkpoint is not None and checkpoints.is_model(job.checkpoint):
-        say(
-            "it starts with that checkpoint's weights and tokenizer, and with a new optimiser: such a folder holds none"
-        )
+    if job.verb == "fit" and _gives_weights_alone(job):
+        say("it starts with that checkpoint's weights and tokenizer, and with a new optimiser")
 
 
 def _tell_figures(job: Job, final: dict[str, float], gallery: list[GalleryRow], data: Any) -> int:

@@ -68,7 +68,7 @@ class TextTokenizer:
         from transformers import AutoTokenizer
 
         try:
-            found = AutoTokenizer.from_pretrained(name, use_fast=True)
+            found = AutoTokenizer.from_pretrained(name, use_fast=True, trust_remote_code=False)
         except (OSError, ValueError) as error:
             raise CheckpointError(
                 f"the tokenizer {name} cannot be loaded: {error}",
