@@ -199,13 +199,25 @@ class EmbeddingWriter:
         self._check_folder()
         self._check_parts()
         found = {plan.number: finished_part(self.folder, plan, with_skipped=self._keep_skipped) for plan in self.plans}
-        self.kept = {number: entry for number, entry in found.items() if entry is not None}
+        hashes = self._known_hashes()
+        self.kept = {
+            number: entry
+            for number, entry in found.items()
+            if entry is not None and hashes.get(entry.file, entry.sha256) == entry.sha256
+        }
         self.pending = [plan for plan in self.plans if plan.number not in self.kept]
         if self.pending:
             # From here on parts may differ from what it says.
             (self.folder / INDEX_NAME).unlink(missing_ok=True)
         for left in self.folder.glob(".part-*.partial"):
             left.unlink()  # we hold the lock, so its writer is dead
+
+    def _known_hashes(self) -> dict[str, str]:
+        """Of the parts that a complete run left; whatever was altered since is made again."""
+        try:
+            return {part["file"]: part["sha256"] for part in _read_index(self.folder)["parts"]}
+        except (DataError, KeyError, TypeError):
+            return {}
 
     def _check_folder(self) -> None:
         own = {INDEX_NAME, _LOCK_NAME, f".{INDEX_NAME}.partial"}
@@ -460,7 +472,7 @@ def _altered(path: Path, reason: str) -> DataError:
     return DataError(
         f"{path.name} is not as it was written: {reason}",
         where=str(path),
-        change="remove it and run the same moon-zoo embed again: it makes what is missing",
+        change="run the same moon-zoo embed again: it makes such parts anew",
     )
 
 

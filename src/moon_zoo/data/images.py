@@ -22,7 +22,7 @@ from typing import Literal
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from moon_zoo.data.jpeg_header import JpegHeader, read_jpeg_header
@@ -253,6 +253,8 @@ def _refuse_huge(height: int, width: int) -> None:
 
 def _undecodable(photo: bytes, error: Exception) -> DataError:
     reason = str(error).partition("\n")[0].strip() or type(error).__name__
+    if isinstance(error, UnidentifiedImageError):  # whose own text names an address in memory
+        reason = "it is no image of a kind that is known"
     if not photo:
         reason = "it is empty"
     return DataError(

@@ -42,7 +42,12 @@ class ItemInputs:
     def sample(self, sample: Product | Search, draw: Draw) -> dict[str, Any]:
         """Tensors of the item, and its record without a place."""
         item = sample.item if isinstance(sample, Search) else sample
-        tensors = self.inputs.sample(Search(item=item, query_text="") if self.searches else item, draw)
+        try:
+            tensors = self.inputs.sample(Search(item=item, query_text="") if self.searches else item, draw)
+        except DataError as error:
+            # Decoders name the option of training.
+            change = error.change and error.change.replace("data.init_args.on_error", "--on-error")
+            raise DataError(error.what, where=error.where, change=change, suggestions=error.suggestions) from error
         return {**tensors, RECORDS: Record(-1, "", item.item_id, item.spu_id, "/".join(item.category), item.title)}
 
     def batch(self, samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
