@@ -104,3 +104,15 @@ def test_locate_imports_nothing(site: Path) -> None:
     assert registry.locate("lazy_zoo.recipes") == site / "lazy_zoo" / "recipes"
     assert registry.locate("lazy_zoo.absent") is None
     assert registry.locate("absent_zoo.recipes") is None
+
+
+def test_check_and_fit_name_the_broken_package_of_a_recipe(site: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    install(site, "cracked_zoo", "import no_such_module_anywhere\n", "[moon_zoo.models]\ncracked = cracked_zoo:Tower\n")
+    recipe = site / "cracked.yaml"
+    recipe.write_text("model: cracked\ndata: shop\ntrainer: {max_epochs: 1}\n")
+    for verb in ("check", "fit"):
+        assert main([verb, "--config", str(recipe)]) == 2
+        said = capsys.readouterr().err
+        assert "'cracked' of the package cracked-zoo cannot be imported: ModuleNotFoundError" in said
+        assert f"{site}/cracked_zoo/__init__.py, line 1" in said
+        assert "pip uninstall cracked-zoo" in said

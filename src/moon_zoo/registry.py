@@ -126,6 +126,15 @@ def entry(group: str, name: str) -> Entry:
     return known[name]
 
 
+def foreign(class_path: str) -> Entry | None:
+    """The entry of another package that registers a class path; None where that is ours or nobody's."""
+    for group in ("models", "data", "sources"):
+        for entry in entries(group).values():
+            if entry.class_path == class_path and entry.origin != OWN:
+                return entry
+    return None
+
+
 def locate(module: str) -> Path | None:
     """The folder of a package or the file of a module, found without importing anything; None where there is none."""
     top, *inner = module.split(".")

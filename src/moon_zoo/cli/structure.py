@@ -105,6 +105,12 @@ class _Walk:
                 close = (*did_you_mean(named.value, names), *error.suggestions)
                 known = f"class_path; registered: {', '.join(names)}" if names else "class_path"
                 yield _fault(str(error), (*path, "class_path"), named, known, close)
+            except Exception as error:
+                entry = registry.foreign(named.value)
+                if entry is None:
+                    raise  # a fault of the user's own module, or of ours: the traceback is what helps
+                broken = entry.broken(error)
+                yield _fault(f"{broken.what}, at {broken.where}", (*path, "class_path"), named, str(broken.change))
 
     def _object(self, path: Path, node: Node, base: type | None = None) -> Iterator[ZooError]:
         """A dictionary with class_path, and what is below it."""
