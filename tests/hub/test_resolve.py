@@ -85,7 +85,7 @@ def test_unknown_words_say_what_was_tried(hub: Path, monkeypatch: pytest.MonkeyP
     assert caught.value.suggestions == (NAME,)
     with pytest.raises(CheckpointError, match="neither a file or folder, nor a name"):
         resolve("Shop")
-    with pytest.raises(CheckpointError, match="no hub: there is no index.yaml"):
+    with pytest.raises(CheckpointError, match=r"no hub: there is no index\.yaml"):
         resolve(f"{hub.parent}/nowhere#m/x")
 
 

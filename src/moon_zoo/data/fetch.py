@@ -157,14 +157,14 @@ class _Transfer:
 
     def _run(self) -> str:
         with self.part.open("ab") as file:
-            self._take_up(file.fileno())
+            self._take_up(file)
             self.resumed = self._done > 0
             failures, ended, furthest = 0, -1, self._done
             while self.size is None or self._done < self.size:
                 try:
                     self._receive(file)
                 except RangeIgnored:
-                    self._start_again(file.fileno())
+                    self._start_again(file)
                     continue
                 except Interrupted as error:
                     failures = 1 if self._done > furthest else failures + 1
@@ -179,6 +179,8 @@ class _Transfer:
                 ended = self._done
             file.flush()
             os.fsync(file.fileno())  # else a power cut could leave a whole name on half a file
+            if file.tell() != self._done:
+                raise WrongContent("someone else wrote into its part file")
         return str(self._hash.hexdigest())
 
     def _receive(self, file: Any) -> None:
@@ -194,19 +196,20 @@ class _Transfer:
                 self._done += len(chunk)
                 self._report(self._done)
 
-    def _take_up(self, handle: int) -> None:
+    def _take_up(self, file: Any) -> None:
         """Hash what an earlier attempt left."""
         self._hash, self._done = hashlib.sha256(), 0
         if self.size is not None and self.part.stat().st_size > self.size:
-            self._start_again(handle)
-        with self.part.open("rb") as file:
-            while chunk := file.read(CHUNK_BYTES):
+            self._start_again(file)
+        with self.part.open("rb") as earlier:
+            while chunk := earlier.read(CHUNK_BYTES):
                 self._hash.update(chunk)
                 self._done += len(chunk)
         self._report(self._done)
 
-    def _start_again(self, handle: int) -> None:
-        os.ftruncate(handle, 0)
+    def _start_again(self, file: Any) -> None:
+        file.flush()  # else bytes still in the buffer would land in front of the new ones
+        file.truncate(0)
         self._hash, self._done = hashlib.sha256(), 0
         self._report(0)
 

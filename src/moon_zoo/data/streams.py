@@ -7,6 +7,7 @@ which tells them from errors of this machine's disk.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Generator, Mapping
 from typing import Any
 
@@ -77,7 +78,7 @@ def _http(url: str, offset: int, headers: Mapping[str, str], timeout_seconds: fl
         asked["Range"] = f"bytes={offset}-"
     try:
         with (
-            httpx2.Client(follow_redirects=True, timeout=timeout_seconds) as client,
+            httpx2.Client(follow_redirects=True, timeout=timeout_seconds, verify=_certificates()) as client,
             client.stream("GET", url, headers=asked) as response,
         ):
             if response.status_code == 416:  # nothing from there on
@@ -93,6 +94,14 @@ def _http(url: str, offset: int, headers: Mapping[str, str], timeout_seconds: fl
         raise OSError(f"{url} cannot be read: {error}") from error
     except httpx2.RequestError as error:
         raise Interrupted(f"{url}: {error or type(error).__name__}") from error
+
+
+@functools.cache
+def _certificates() -> Any:
+    """Reading a system's certificates takes 50 ms, so that is done once per process."""
+    import httpx2
+
+    return httpx2.create_ssl_context()
 
 
 def _check_answer(response: Any, url: str, offset: int) -> None:

@@ -164,7 +164,7 @@ def _unknown(
     name: str, locations: list[str], known: dict[str, str], missed: list[ZooError], offline: bool
 ) -> CheckpointError:
     if missed and len(locations) == 1:
-        return CheckpointError(
+        return HubUnreachable(
             f"{missed[0].what}; the cache has no {name} of it", where=missed[0].where, change=missed[0].change
         )
     asked = ", ".join(open_store(location).location for location in locations) or "none: MOON_ZOO_HUB is empty"

@@ -6,6 +6,7 @@ goes on where it ended. What goes wrong is told apart as in `moon_zoo.data.strea
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import os
 import re
@@ -79,7 +80,8 @@ def open_store(location: str | os.PathLike[str], *, timeout_seconds: float | Non
     Raises:
         UsageError: It is none of these.
     """
-    text = os.fspath(location).rstrip("/") or "/"
+    text = os.fspath(location)
+    text = text if text.endswith("://") else text.rstrip("/") or "/"
     if not remote.is_url(text):
         return FolderStore(text)
     scheme = text.partition("://")[0].lower()
@@ -214,8 +216,10 @@ class HttpStore(_Remote):
                 f"{_without_password(location)} is no hub's URL: it needs a host, and neither '?' nor '#'",
                 change="the hub to the folder that holds index.yaml, such as https://host/checkpoints",
             )
-        self.location = _without_password(location)
-        self._root = location
+        # In a header instead of the URL: messages name URLs, and a header does not follow to another host.
+        self.location = self._root = _without_password(location)
+        user, password = unquote(parts.username or ""), unquote(parts.password or "")
+        self._login = base64.b64encode(f"{user}:{password}".encode()).decode() if parts.username else None
         self._timeout_seconds = timeout_seconds
 
     def open_from(self, path: str, offset: int) -> Bytes:
@@ -224,7 +228,7 @@ class HttpStore(_Remote):
         return open_url(url, offset, headers=self._headers(), timeout_seconds=self._timeout_seconds)
 
     def _headers(self) -> Mapping[str, str]:
-        return {}
+        return {"Authorization": f"Basic {self._login}"} if self._login else {}
 
 
 class HuggingFaceStore(HttpStore):
