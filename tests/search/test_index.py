@@ -260,7 +260,7 @@ def test_cut_index_is_refused(kept: Path) -> None:
 
 def test_missing_files_are_told_apart(kept: Path, tmp_path: Path) -> None:
     (kept / INDEX).unlink()
-    with pytest.raises(DataError, match="index.faiss cannot be read: No such file"):
+    with pytest.raises(DataError, match=r"index\.faiss cannot be read: No such file"):
         SearchIndex.load(kept)
     with pytest.raises(DataError, match="no index is kept here"):
         SearchIndex.load(tmp_path)
