@@ -99,7 +99,7 @@ def test_the_readmes_program_gives_the_models_embeddings_without_the_zoo(
     """Run in a process where neither torch nor the zoo can be imported; PNG, as JPEG decoders differ in a last bit."""
     if resize != "squash":
         model = make_model(product_set, resize=resize)
-        exported = export_to(model, tmp_path / "exported", formats=("onnx",))
+        exported = export_to(model, tmp_path / "exported", formats=("onnx",), parts=("photo",))
     noise = np.random.default_rng(3).integers(0, 256, (90, 61, 4), dtype=np.uint8)
     Image.fromarray(noise[..., :3]).save(tmp_path / "plain.png")
     Image.fromarray(noise).save(tmp_path / "transparent.png")
@@ -109,11 +109,12 @@ def test_the_readmes_program_gives_the_models_embeddings_without_the_zoo(
     Image.fromarray(noise[..., :3]).save(tmp_path / "turned.png", exif=exif)
     files = [str(tmp_path / f"{name}.png") for name in ("plain", "transparent", "grey", "turned")]
     texts = ["red mug number 4", "", "blue lamp " * 20, "Ünknown, words!"]
+    embed_texts = f"embed_texts({texts!r})" if resize == "squash" else "0"
     program = (exported / "README.md").read_text().split("```python\n")[1].split("```")[0]
     (tmp_path / "program.py").write_text(
         "import sys\nfor name in ('torch', 'moon_zoo', 'transformers'):\n    sys.modules[name] = None\n"
         + program.partition("\n\nif __name__")[0]
-        + f"\nnp.savez({str(tmp_path / 'out.npz')!r}, photo=embed_photos({files!r}), text=embed_texts({texts!r}))\n"
+        + f"\nnp.savez({str(tmp_path / 'out.npz')!r}, photo=embed_photos({files!r}), text={embed_texts})\n"
     )
     subprocess.run([sys.executable, tmp_path / "program.py"], cwd=exported, check=True, env=_environment())
     out = np.load(tmp_path / "out.npz")
@@ -124,8 +125,9 @@ def test_the_readmes_program_gives_the_models_embeddings_without_the_zoo(
     batch = model.inputs.batch([model.inputs.sample(product, Draw()) for product in products])
     with torch.inference_mode():
         ours = model.embed(batch, ("photo", "text"))
-    assert np.abs(out["text"] - ours["text"][0].numpy()).max() < 1e-5
-    assert (out["text"][1] == 0).all()
+    if resize == "squash":
+        assert np.abs(out["text"] - ours["text"][0].numpy()).max() < 1e-5
+        assert (out["text"][1] == 0).all()
     # Pillow rounds a resized pixel where torch's kernel rounds twice: off by at most one of 255.
     cosines = (out["photo"] * ours["photo"][0].numpy()).sum(1)
     assert cosines.min() > 0.9999
@@ -163,7 +165,9 @@ def test_a_file_that_differs_is_refused_and_leaves_nothing(
         return trace(name, other.export_parts()[name], batch_size)
 
     monkeypatch.setattr(graphs, "trace", wrong)
-    with pytest.raises(CheckpointError, match=r"photo.pt2 gives other outputs than the model: the largest difference is"):
+    with pytest.raises(
+        CheckpointError, match=r"photo.pt2 gives other outputs than the model: the largest difference is"
+    ):
         export_to(model, tmp_path / "out", formats=("torch",))
     assert list(tmp_path.iterdir()) == []
 
@@ -204,7 +208,7 @@ def test_a_part_of_ones_own_is_exported_with_its_contract(product_set: Path, tmp
 def test_a_network_that_cannot_be_traced_is_refused_by_name(tmp_path: Path) -> None:
     model = Attributes(**TINY_TOWERS)
     model.branches = True
-    with pytest.raises(CheckpointError, match="torch.export cannot follow the network of part attributes"):
+    with pytest.raises(CheckpointError, match=r"torch\.export cannot follow the network of part attributes"):
         export(model, tmp_path / "own", ExportOptions(formats=("torch",)))
     assert list(tmp_path.iterdir()) == []
 
@@ -241,7 +245,7 @@ def test_parity_counts_nan_and_other_shapes_as_infinitely_far() -> None:
     found.add(torch.tensor([[1.0, 0.0], [0.0, 0.0]]), torch.tensor([[0.8, 0.6], [0.0, 0.0]]), real=False)
     assert found.max_abs_difference == pytest.approx(0.6)
     assert found.min_cosine == pytest.approx(0.8)
-    with pytest.raises(CheckpointError, match="largest difference is 0.6"):
+    with pytest.raises(CheckpointError, match=r"largest difference is 0\.6"):
         parity.require_close(found, 0.5, "x.onnx")
     found.add(torch.ones(1, 2), torch.tensor([[1.0, float("nan")]]), real=True)
     assert found.max_abs_difference == float("inf")

@@ -28,6 +28,7 @@ def publish_commit(
     Raises:
         CheckpointError: There is no such repository, it may not be written, or the commit fails.
     """
+    from httpx2 import HTTPError
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
 
@@ -60,7 +61,7 @@ def publish_commit(
                 where=store.location,
                 change="the token (hf auth login) to one that may write there" if status in (401, 403) else "--to",
             ) from error
-        except OSError as error:
+        except (OSError, HTTPError) as error:
             raise CheckpointError(
                 f"the repository cannot be reached: {one_line(str(error))}", where=store.location, change="--to"
             ) from error
