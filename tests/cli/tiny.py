@@ -122,3 +122,15 @@ class OtherModel(ZooModule):
     def __init__(self, *, num_experts: int = 2) -> None:
         super().__init__(TinyInputs())
         self.network = nn.Linear(num_experts, 1)
+
+
+class HeadedModel(TinyModel):
+    """The tiny model with a head of its own."""
+
+    def __init__(self, *, num_classes: int = 2, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.head = nn.Linear(1, num_classes)
+
+    def forward(self, batch: dict[str, Tensor]) -> Tensor:
+        length = super().forward(batch)
+        return length + 0 * self.head(length[:, None]).sum(-1)

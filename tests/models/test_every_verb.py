@@ -14,7 +14,7 @@ import pytest
 import torch
 import yaml
 
-from moon_zoo import registry
+from moon_zoo import ZooModule, registry
 from moon_zoo.cli.main import main
 from tests.models.table import MODELS, Row
 
@@ -97,6 +97,19 @@ def test_predict_writes_one_row_per_sample(run: Run, tmp_path: Path) -> None:
     manifest = json.loads((Path(_data(run)["predict"]) / "manifest.json").read_text("utf-8"))
     assert table.num_rows == manifest["samples"]
     assert set(run.row.columns) <= set(table.column_names)
+
+
+def test_checkpoint_folder_of_the_run_predicts_bit_for_bit_in_a_process_of_its_own(run: Run, tmp_path: Path) -> None:
+    module = ZooModule.from_pretrained(run.folder)
+    saved = module.save_pretrained(tmp_path / "saved")
+    assert ZooModule.from_pretrained(saved).fingerprint() == module.fingerprint()
+    assert main(["predict", "--run", str(run.folder), "--output", str(tmp_path / "run.parquet"), "--quiet"]) == 0
+    words = ["--ckpt_path", str(saved), "--data.predict", _data(run)["predict"], "--trainer.accelerator", "cpu"]
+    sizes = ["--data.batch_size", "8", "--data.num_workers", "0"]
+    command = [sys.executable, "-m", "moon_zoo", "predict", *words, *sizes, "--output", "folder.parquet", "--quiet"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert pq.read_table(tmp_path / "folder.parquet").equals(pq.read_table(tmp_path / "run.parquet"))
 
 
 def test_plot_draws_the_run_again(run: Run) -> None:
