@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import base64
 import io
-import secrets
 from collections.abc import Callable, Sequence
 from html import escape
 from pathlib import Path
 
 from PIL import Image
 
-from moon_zoo.errors import DataError
 from moon_zoo.search.queries import Query
-from moon_zoo.search.results import Answer, Result
+from moon_zoo.search.results import Answer, Result, whole_file
 from moon_zoo.sources.photos import FORMATS, shrink
 
 PHOTO_PIXELS = 320
@@ -93,7 +91,9 @@ def draw_page(
         *(_section(answer, number, thumbnails) for number, answer in enumerate(answers, 1)),
         "</main>\n</body>\n</html>\n",
     ]
-    return _write(path, "\n".join(part for part in parts if part))
+    with whole_file(path, "--html") as temporary:
+        temporary.write_text("\n".join(part for part in parts if part), "utf-8", errors="replace")
+    return path
 
 
 def _navigation(answers: Sequence[Answer]) -> str:
@@ -165,15 +165,3 @@ class _Thumbnails:
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
             return None
         return "data:image/jpeg;base64," + base64.b64encode(small).decode("ascii")
-
-
-def _write(path: Path, text: str) -> Path:
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, "utf-8", errors="replace")
-        return temporary.replace(path)
-    except OSError as error:
-        raise DataError(f"cannot write {path}: {error.strerror or error}", where=str(path), change="--html") from error
-    finally:
-        temporary.unlink(missing_ok=True)

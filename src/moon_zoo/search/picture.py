@@ -12,9 +12,9 @@ from matplotlib.axes import Axes
 from moon_zoo.data.images import decode_photo
 from moon_zoo.errors import DataError
 from moon_zoo.reports.gallery import CAPTION_INCHES, CELL_INCHES, Look, draw_cell
-from moon_zoo.reports.style import FAINT, INK, QUERY, figure, save
+from moon_zoo.reports.style import FAINT, INK, QUERY, figure
 from moon_zoo.search.page import PhotoOf
-from moon_zoo.search.results import Answer
+from moon_zoo.search.results import Answer, whole_file
 
 MAX_QUERIES = 12
 MAX_RESULTS = 30
@@ -95,14 +95,9 @@ def _plain(text: str) -> str:
 
 
 def _saved(made: Any, path: Path, notes: list[str]) -> Path:
-    with warnings.catch_warnings(record=True) as caught:
+    with warnings.catch_warnings(record=True) as caught, whole_file(path, "--png") as temporary:
         warnings.simplefilter("always")
-        try:
-            save(made, path)
-        except OSError as error:
-            raise DataError(
-                f"cannot write {path}: {error.strerror or error}", where=str(path), change="--png"
-            ) from error
+        made.savefig(temporary, format="png")
     if any("Glyph" in str(warning.message) for warning in caught):
         notes.append("the picture's font lacks some letters of the titles; --html shows them")
     return path

@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -95,18 +96,33 @@ def write_results(answers: Sequence[Answer], path: Path) -> Path:
     Raises:
         DataError: The file cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     write = {".parquet": _parquet, ".csv": _csv, ".jsonl": _json_lines}[check_output(path).suffix.lower()]
+    with whole_file(path, "--output") as temporary:
+        write(as_records(answers), temporary)
+    return path
+
+
+@contextmanager
+def whole_file(path: Path, option: str) -> Iterator[Path]:
+    """A name beside ``path`` to write to, which takes its place in one rename if nothing goes wrong.
+
+    Args:
+        path: The file to be; its folder is made.
+        option: The option that named it, for messages.
+
+    Raises:
+        DataError: The file cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write(as_records(answers), temporary)
-        return temporary.replace(path)
+        yield temporary
+        temporary.replace(path)
     except OSError as error:
-        raise DataError(
-            f"cannot write {path}: {error.strerror or error}", where=str(path), change="--output"
-        ) from error
+        raise DataError(f"cannot write {path}: {error.strerror or error}", where=str(path), change=option) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def _names() -> list[str]:
