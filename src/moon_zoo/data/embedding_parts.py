@@ -234,8 +234,7 @@ class PartWriter:
 
     def _constant(self, column: str, value: str, rows: int) -> pa.Array:
         kind = self._schema.field(column).type
-        indices = pa.array(np.zeros(rows, dtype=kind.index_type.to_pandas_dtype()))
-        return pa.DictionaryArray.from_arrays(indices, pa.array([value]))
+        return pa.DictionaryArray.from_arrays(pa.repeat(pa.scalar(0, kind.index_type), rows), pa.array([value]))
 
     def _append(self, modality: str, table: pa.Table) -> None:
         waiting = self._waiting[modality]
