@@ -5,6 +5,7 @@ over the whole validation set, exactly for any number of processes, with its val
 """
 
 # %%
+import logging
 import tempfile
 from pathlib import Path
 
@@ -90,6 +91,7 @@ source = TableSource(write_table(folder), photo_root=folder / "photos", photo_se
 write_splits(folder / "shards", source.read())
 data = ShardDataModule(val=str(folder / "shards/val"), batch_size=64, num_workers=0)
 model = ShelfFlow.from_pretrained("dual_flow/shop")
+logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
 trainer = L.Trainer(logger=False, enable_progress_bar=False, accelerator="cpu")
 figures = trainer.validate(model, data, verbose=False)[0]
 for name in ("photo_to_product/recall@5", "category_precision@5"):

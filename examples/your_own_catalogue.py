@@ -16,6 +16,8 @@ print(f"{sum(1 for _ in table.open()) - 1} products in {table}")
 print(*table.read_text("utf-8").splitlines()[:3], sep="\n")
 
 # %%
+import logging
+
 import lightning as L
 
 from moon_zoo import DualFlow, ShardDataModule, write_splits
@@ -23,14 +25,16 @@ from moon_zoo.search.catalogue import Catalogue
 from moon_zoo.search.embedding import embed
 from moon_zoo.sources.table import TableSource
 
-QUIET = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+QUIET = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
 
-# %% The ten lines. Training starts from the zoo's checkpoint, so that an epoch on a small catalogue is enough.
+# %% The ten lines. Training starts from the zoo's checkpoint, so that an epoch on a small catalogue is enough; `train()`
+# because what is loaded comes ready for use, and Lightning leaves it so.
 source = TableSource(table, photo_root=folder / "photos", photo_separator=";", attributes="colour,pattern")
 write_splits(folder / "shards", source.read(), source="my shop", licence="mine")
 splits = {split: str(folder / "shards" / split) for split in ("train", "val", "test")}
 data = ShardDataModule(**splits, batch_size=32, num_workers=0)
-model = DualFlow.from_pretrained("dual_flow/shop")
+model = DualFlow.from_pretrained("dual_flow/shop").train()
 trainer = L.Trainer(max_epochs=1, accelerator="cpu", **QUIET)
 trainer.fit(model, data)
 model.save_pretrained(folder / "checkpoint")
