@@ -22,6 +22,7 @@ from moon_zoo.data.reading import IndexedShards
 from moon_zoo.data.verify import verify
 from moon_zoo.errors import DataError
 from tests.conftest import make_product
+from tests.hub.server import serving
 
 
 @pytest.fixture
@@ -120,6 +121,13 @@ def test_wrong_content_is_refused_and_not_kept(server: tuple[str, Path], cache: 
         shards[10]
     assert f"{url}/products-000002.tar" in str(caught.value) and "bytes instead of" in str(caught.value)
     assert files(cache) == [] and list(cache.glob(".*.part")) == []
+
+
+def test_shard_whose_download_breaks_off_goes_on_where_it_ended(product_set: Path, cache: Path) -> None:
+    with serving(product_set) as server:
+        server.only, server.drop_after, server.drops = "products-000002.tar", 10_000, 2
+        assert IndexedShards(server.url)[10] == make_product(10)
+        assert [first for path, first in server.ranges if path.endswith(".tar")] == [0, 10_000, 20_000]
 
 
 def test_missing_remote_shard_is_named(server: tuple[str, Path], cache: Path) -> None:

@@ -63,6 +63,18 @@ def test_names_are_looked_up_on_hubs_in_turn(tmp_path: Path, monkeypatch: pytest
     assert resolve(f"{tmp_path / 'second'}#m/one") == tmp_path / "second" / "m" / "one"
 
 
+def test_hub_that_is_down_is_passed_over_and_named(
+    hub: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("MOON_ZOO_HUB", f"http://127.0.0.1:9/hub {hub}")
+    assert resolve(NAME) == hub / NAME
+    assert (
+        "the hub http://127.0.0.1:9/hub cannot be reached" in caplog.text and f"taken from {hub} instead" in caplog.text
+    )
+    with pytest.raises(CheckpointError, match="not asked, because they cannot be reached: the hub http://127"):
+        resolve("m/other")
+
+
 def test_a_folder_of_that_path_wins_over_a_name(hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MOON_ZOO_HUB", str(hub))
     monkeypatch.chdir(tmp_path)

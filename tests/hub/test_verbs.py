@@ -171,7 +171,7 @@ def test_cache_lists_everything_of_ours_with_sizes(
     lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
     kinds = [line[0] for line in lines]
     assert kinds == ["kind", "checkpoint", "unfinished", "shop", "unfinished", "shards"]
-    assert lines[1][1].startswith(f"{NAME}@") and lines[-1][1:3] == ["1 files", "1.0 kB"]
+    assert lines[1][1].startswith(f"{NAME}@") and lines[-1][1:3] == ["1 file", "1.0 kB"]
     assert main(["cache", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["cache"] == str(cache) and "holiday.jpg" not in str(told)

@@ -110,7 +110,15 @@ def _show(things: list[Kept], as_json: bool) -> None:
     shards = [thing for thing in things if thing.kind == "shards"]
     if shards:  # thousands of files, of which only the sum is worth a line
         used = _ago(max(thing.used for thing in shards))
-        cells.append(["shards", f"{len(shards)} files", size(sum(thing.bytes for thing in shards)), used, ""])
+        cells.append(
+            [
+                "shards",
+                f"{len(shards)} file{'s' if len(shards) != 1 else ''}",
+                size(sum(thing.bytes for thing in shards)),
+                used,
+                "",
+            ]
+        )
     print_table(str(cache_root()), ["kind", "name", "size", "last used", "hub"], cells, right=(2,))
     say(f"{size(total)} in {cache_root()}" if cells else f"nothing in {cache_root()}")
 
@@ -118,7 +126,7 @@ def _show(things: list[Kept], as_json: bool) -> None:
 def _ago(used: float) -> str:
     days = max(0.0, time.time() - used) / SECONDS_PER_DAY
     if days < 1:
-        return f"{int(days * 24)} h ago"
+        return f"{int(days * 24)} h ago" if days >= 1 / 24 else "just now"
     return f"{int(days)} days ago" if days >= 2 else "1 day ago"
 
 
@@ -185,7 +193,7 @@ def _clean(chosen: list[Kept], options: argparse.Namespace) -> int:
 def _ask(chosen: list[Kept]) -> None:
     from moon_zoo.cli.pack import size
 
-    what = f"{len(chosen)} things, {size(sum(thing.bytes for thing in chosen))}"
+    what = f"{len(chosen)} thing{'s' if len(chosen) != 1 else ''}, {size(sum(thing.bytes for thing in chosen))}"
     if not sys.stdin.isatty():
         raise UsageError(
             f"{what}, would be removed, and nobody can be asked", where="moon-zoo cache clean", change="add --yes"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from collections.abc import Iterator
 
 from moon_zoo.cli.arguments import Arguments
 from moon_zoo.cli.output import print_json, say
@@ -48,11 +50,10 @@ def run(args: list[str]) -> int:
             where="moon-zoo download",
             change="--hub: leave it out, or give a name",
         )
-    if options.quiet:
-        logging.getLogger("moon_zoo").setLevel(logging.ERROR)
-    found = obtain(
-        name, hub=hub or options.hub, to=options.to, progress=not options.quiet, offline=options.offline or None
-    )
+    with _notes(shown=not options.quiet):
+        found = obtain(
+            name, hub=hub or options.hub, to=options.to, progress=not options.quiet, offline=options.offline or None
+        )
     entry = found.entry
     if options.json:
         print_json(
@@ -73,3 +74,16 @@ def run(args: list[str]) -> int:
         did = "fetched from" if found.fetched else "already here, verified; hub:"
         say(f"{entry.name}: {size(entry.bytes)}, licence {entry.licence or 'not stated'}, {did} {found.hub}")
     return 0
+
+
+@contextlib.contextmanager
+def _notes(shown: bool) -> Iterator[None]:
+    """Second attempts and the like are logged as warnings, which Python shows on stderr."""
+    log = logging.getLogger("moon_zoo")
+    before = log.level
+    if not shown:
+        log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(before)

@@ -20,6 +20,9 @@ from moon_zoo.hub import cached
 
 CHECKPOINT, SHARDS, SHOP, UNFINISHED = "checkpoint", "shards", "shop", "unfinished"
 
+_GOING = ".going"
+"""Ending of a folder that is being removed."""
+
 
 @dataclass(frozen=True, slots=True)
 class Kept:
@@ -79,7 +82,7 @@ def _checkpoints() -> Iterator[Kept]:
         name = f"{one.entry.name}@{one.entry.revision}"
         size, _ = _measure(one.folder)
         yield Kept(CHECKPOINT, name, one.folder, size, one.used, cached.lock_of(one.folder), one.hub)
-    for part in sorted(cached.root().rglob(".*.part")):
+    for part in sorted([*cached.root().rglob(".*.part"), *cached.root().rglob(f".*{_GOING}")]):
         if part.is_dir():
             folder = part.with_name(part.name.removeprefix(".").removesuffix(".part"))
             name = folder.relative_to(cached.root()).as_posix().partition("/")[2]
@@ -137,7 +140,7 @@ def _delete(path: Path) -> None:
         path.unlink(missing_ok=True)
         return
     # Renamed first: nobody must find half of it under its name.
-    going = path.with_name(f".{path.name}.{secrets.token_hex(4)}.going")
+    going = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_GOING}")
     path.replace(going)
     shutil.rmtree(going)
 
