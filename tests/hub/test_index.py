@@ -29,7 +29,7 @@ def index_text(name: str = "m/x", path: object = "m/x", **files: object) -> str:
 
 
 def test_index_reads_back_what_it_writes() -> None:
-    index = Index({"m/x": entry(summary="Zwei: Türme # nicht"), "a/b": entry(name="a/b", path="a/b@0123")})
+    index = Index({"m/x": entry(summary="Zwei: *Türme* # nicht &c"), "a/b": entry(name="a/b", path="a/b@0123")})
     again = parse_index(index.to_yaml(), "hub/index.yaml")
     assert again.entries == index.entries and list(again.entries) == ["a/b", "m/x"] and again.faults == {}
     assert again.entry("m/x").bytes == 43
@@ -126,6 +126,7 @@ def test_a_hostile_entry_spoils_itself_and_no_other() -> None:
         ("a: [", "it is no YAML"),
         ("a: !!python/object/apply:os.system [ls]", "it is no YAML"),
         ("a: &x [1]\nb: [*x, *x]", "it holds YAML aliases"),
+        ("a: &x {b: 1}\nc: {<<: *x}", "it holds YAML aliases"),
         ("\x00", "it is no YAML"),
     ],
 )

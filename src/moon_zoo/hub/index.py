@@ -169,8 +169,9 @@ def _load(text: str, where: str) -> Mapping[str, Any]:
 
     loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times quicker where PyYAML was built with libyaml
     try:
-        # A few nested aliases could fill the memory, and no index of ours has any.
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=loader)):
+        # A few nested aliases could fill the memory, and no index of ours has any. Looking closely takes longer than
+        # reading, and an alias has a star.
+        if "*" in text and any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=loader)):
             raise _no_index("it holds YAML aliases", where)
         document = yaml.load(text, Loader=loader)
     except (yaml.YAMLError, ValueError, RecursionError, TypeError) as error:
