@@ -20,7 +20,9 @@ TINY_SHOP = (
     "--data.num_products 60 --data.photo_px 48 --data.batch_size 8 --data.num_workers 0 --model.image_size 32 "
     "--trainer.max_epochs 1 --trainer.check_val_every_n_epoch 1 --trainer.limit_train_batches 4 --quiet"
 )
-NO_WORKERS = "--data.num_workers 0 --quiet"
+SMALL_FEED = (
+    "--data.num_workers 0 --model.image_size 32 --trainer.max_epochs 12 --trainer.check_val_every_n_epoch 12 --quiet"
+)
 
 FROM_THE_ZOO = """
 import torch
@@ -90,7 +92,7 @@ def ran(site: Path, stood: Path) -> dict[str, Ran]:
                 f"import runpy, sys; sys.argv = {words[2:]}; runpy.run_module({words[2]!r}, run_name='__main__')"
             )
         else:
-            tiny = {"fit --config acme/quickstart": TINY_SHOP, "fit --config acme/feed": NO_WORKERS}
+            tiny = {"fit --config acme/quickstart": TINY_SHOP, "fit --config acme/feed": SMALL_FEED}
             steps[command] = [*words[1:], *shlex.split(tiny.get(" ".join(words[1:]), ""))]
     steps |= {
         "embed": ["embed", "runs/acme/feed/1", "shards/acme", "--to", "embeddings", "--num-workers", "0", "--quiet"],
