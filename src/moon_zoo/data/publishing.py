@@ -45,7 +45,7 @@ class Publication:
         overwrite: bool = False,
         *,
         replaces: Callable[[Path], bool] | None = None,
-        kind: str = "set of shards",
+        kind: str = "shards",
     ) -> None:
         self.target = Path(target).absolute()
         self.overwrite = overwrite
@@ -121,7 +121,7 @@ class Publication:
             raise DataError(
                 f"{self.target} exists already; nothing was written",
                 where=str(self.target),
-                change=f"the output folder, or overwrite to replace the {self.kind} that is there",
+                change="the output folder, or overwrite to replace what is there",
             )
         if not self.replaces(self.target):
             raise DataError(

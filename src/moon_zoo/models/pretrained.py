@@ -22,13 +22,15 @@ from typing import TYPE_CHECKING, Any, cast
 from moon_zoo import recipe_yaml, registry
 from moon_zoo.data.publishing import Publication
 from moon_zoo.errors import CheckpointError, DataError, RecipeError, ZooError
+from moon_zoo.hub.names import CARD, CONFIG, WEIGHTS
 from moon_zoo.models.migrations import Stored, migrate, steps
 
 if TYPE_CHECKING:
     from moon_zoo.models.base import ZooModule
     from moon_zoo.models.weights import Dtype
 
-CONFIG, WEIGHTS, INPUTS, METRICS, CARD = "config.yaml", "model.safetensors", "inputs.json", "metrics.json", "README.md"
+INPUTS, METRICS = "inputs.json", "metrics.json"
+"""Files of a folder, beside `CONFIG`, `WEIGHTS` and `CARD`, which hubs know too."""
 
 FORMAT = 1
 """Version of the folder's layout; a class's own changes are counted by its ``checkpoint_version``."""
