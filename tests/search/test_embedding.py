@@ -19,7 +19,7 @@ from moon_zoo.data.writing import ShardWriter
 from moon_zoo.errors import CheckpointError, DataError, UsageError
 from moon_zoo.models import pretrained
 from moon_zoo.models.base import ZooModule
-from moon_zoo.search.embedding import Report, Settings, check_modalities, embed, pick_device
+from moon_zoo.search.embedding import Report, Settings, check_modalities, describe_model, embed, pick_device
 from tests.conftest import draw_photo, make_product, make_search
 
 
@@ -205,6 +205,15 @@ def test_a_device_that_is_not_there_is_refused() -> None:
     for name in ("cuda:77", "gpu"):
         with pytest.raises(UsageError, match=f"the device '{name}' cannot be used here"):
             pick_device(name)
+
+
+def test_a_path_to_the_model_is_recorded_whole_and_a_name_as_it_is(
+    module: ZooModule, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "run").mkdir()
+    monkeypatch.chdir(tmp_path)
+    sources = [describe_model(module, source)["source"] for source in ("run", "run#a/b", "dual_flow/shop", "s3://x/y")]
+    assert sources == [f"{tmp_path}/run", f"{tmp_path}/run#a/b", "dual_flow/shop", "s3://x/y"]
 
 
 # The command line -----------------------------------------------------------------------------------------------------

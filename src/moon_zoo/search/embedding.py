@@ -179,9 +179,10 @@ def describe_model(module: ZooModule, source: str) -> dict[str, Any]:
     """What `embeddings.json` says of the model. A path is made absolute: a search may begin in another folder."""
     from moon_zoo import __version__
 
-    path = Path(source).expanduser()
+    where, mark, name = source.partition("#")  # of HUB#model/name; a source without one is all `where`
+    path = Path(where).expanduser()
     return {
-        "source": str(path.resolve()) if path.exists() else source,
+        "source": f"{path.resolve()}{mark}{name}" if path.exists() else source,
         "class_path": f"{type(module).__module__}.{type(module).__qualname__}",
         "fingerprint": module.fingerprint(),
         "embedding_dim": int(getattr(module, "embedding_dim", 0)),
