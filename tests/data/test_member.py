@@ -30,7 +30,7 @@ def test_a_member_beyond_the_end_of_a_cut_tar_is_refused(product_set: Path, tmp_
     shards.open_shard(entry)
     with (tmp_path / entry.name).open("rb+") as file:
         file.truncate(700)
-    with pytest.raises(DataError, match="ends after 700 bytes while it is read"):
+    with pytest.raises(DataError, match="while it is read"):
         shards.member(len(shards) - 1, "product.json")
 
 
