@@ -266,3 +266,15 @@ def test_exporting_leaves_the_model_as_it_was(model: DualFlow, tmp_path: Path) -
     assert all(parameter.requires_grad for parameter in model.network.parameters())
     buffer = io.BytesIO((tmp_path / "out" / "text.pt2").read_bytes())
     assert not any(parameter.requires_grad for parameter in torch.export.load(buffer).module().parameters())
+
+
+def test_an_empty_text_is_tried_only_where_it_means_something(product_set: Path) -> None:
+    """Attention over padding alone is undefined; the mean over no tokens hides it, the first token does not."""
+    for pooling, lengths in (("mean", {0, 12}), ("first", {1, 12})):
+        part = make_model(product_set, text_pooling=pooling).export_parts()["text"]
+        counted = part.inputs["token_mask"].sum(1)
+        assert {int(counted.min()), int(counted.max())} == lengths
+        assert ("must not be given" in part.contract["token_ids"]["empty_text"]) == (pooling == "first")
+    mask = torch.tensor([[True, False], [False, False]])
+    kept = parity._with_content([torch.tensor([[5, 0], [0, 0]]), mask])
+    assert [row.tolist() for row in kept] == [[[5, 0]], [[True, False]]]

@@ -79,11 +79,25 @@ def measure(part: ExportPart, run: Run, batch_size: int | None, real: Iterable[M
                 rows = [cycled(example, first, size) for example in part.inputs.values()]
                 parity.add(network(*rows), run(rows), real=False)
         for batch in real:
-            rows = [batch[part.batch_names[name]] for name in part.inputs]
+            rows = _with_content([batch[part.batch_names[name]] for name in part.inputs])
+            if not len(rows[0]):
+                continue
             if batch_size is not None:
                 rows = [cycled(row, 0, batch_size) for row in rows]
             parity.add(network(*rows), run(rows), real=True)
     return parity
+
+
+def _with_content(rows: list[Tensor]) -> list[Tensor]:
+    """Without samples that lack what the network is for: those whose mask, a bool ``(batch, tokens)``, is all False.
+
+    What they give may mean nothing; where it does, the part's own example has such a row.
+    """
+    there = torch.ones(len(rows[0]), dtype=torch.bool)
+    for row in rows:
+        if row.dtype == torch.bool and row.ndim == 2:
+            there &= row.any(1)
+    return [row[there] for row in rows]
 
 
 def onnx_runner(path: Path, part: ExportPart) -> Run:

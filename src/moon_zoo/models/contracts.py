@@ -38,8 +38,17 @@ def photo_contract(transform: PhotoTransform) -> dict[str, Any]:
     }
 
 
-def text_contracts(tokenizer: TextTokenizer, max_tokens: int, text_fields: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Of ``token_ids`` int64 and ``token_mask`` bool, ``(max_tokens,)`` each."""
+def text_contracts(
+    tokenizer: TextTokenizer, max_tokens: int, text_fields: Sequence[str], *, empty_gives_zeros: bool = True
+) -> dict[str, dict[str, Any]]:
+    """Of ``token_ids`` int64 and ``token_mask`` bool, ``(max_tokens,)`` each.
+
+    Args:
+        tokenizer: The model's.
+        max_tokens: Longest text, in tokens.
+        text_fields: What a product's text is made of.
+        empty_gives_zeros: Whether an empty text may be given, and gives zeros.
+    """
     return {
         "token_ids": {
             "kind": "token_ids",
@@ -48,7 +57,9 @@ def text_contracts(tokenizer: TextTokenizer, max_tokens: int, text_fields: Seque
             "padding_id": tokenizer.pad_id,
             "range": [0, tokenizer.vocab_size - 1],
             "too_long": "the first max_tokens - 1 ids, then the text's last",
-            "empty_text": "padding only, the mask all False",
+            "empty_text": "padding only, the mask all False; the embedding is zeros"
+            if empty_gives_zeros
+            else "must not be given: what comes out differs between runtimes and means nothing",
             "product_text": _product_text(text_fields),
         },
         "token_mask": {

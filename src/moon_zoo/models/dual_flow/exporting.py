@@ -12,6 +12,7 @@ from moon_zoo.models.base import ExportPart
 from moon_zoo.models.contracts import TOKENIZER, photo_contract, text_contracts, tokenizer_json
 
 if TYPE_CHECKING:
+    from moon_zoo.data.text import TextTokenizer
     from moon_zoo.models.dual_flow.module import DualFlow
 
 DRAWN_ROWS = 8
@@ -60,6 +61,9 @@ def export_parts(module: DualFlow) -> dict[str, ExportPart]:
             "this model has no tokenizer yet: it was neither trained nor loaded", change="the checkpoint"
         )
     draw = torch.Generator().manual_seed(0)
+    # Attention over nothing but padding is undefined, and runtimes differ. The mean over no tokens is zeros all the same;
+    # other poolings would let it through, so they must not be given an empty text (the model itself never uses one).
+    gives_zeros = getattr(network.text_tower, "pooling", None) == "mean"
     return {
         "photo": ExportPart(
             network=PhotoEncoder(network.image_tower, network.image_head),
@@ -71,9 +75,9 @@ def export_parts(module: DualFlow) -> dict[str, ExportPart]:
         ),
         "text": ExportPart(
             network=TextEncoder(network.text_tower, network.text_head),
-            inputs=_drawn_texts(tokenizer.vocab_size, inputs.max_tokens, tokenizer.pad_id, draw),
+            inputs=_drawn_texts(tokenizer, inputs.max_tokens, draw, empty=gives_zeros),
             output="embedding",
-            contract=text_contracts(tokenizer, inputs.max_tokens, inputs.text_fields),
+            contract=text_contracts(tokenizer, inputs.max_tokens, inputs.text_fields, empty_gives_zeros=gives_zeros),
             files={TOKENIZER: tokenizer_json(tokenizer)},
             batch_names={"token_ids": "item_token_ids", "token_mask": "item_token_mask"},
             note=FUSING,
@@ -92,9 +96,9 @@ def _drawn_photos(size: int, draw: torch.Generator) -> Tensor:
     return torch.stack([*photos, black, torch.full_like(black, 255)])
 
 
-def _drawn_texts(vocab_size: int, max_tokens: int, pad_id: int, draw: torch.Generator) -> dict[str, Tensor]:
-    """Ids of any kind in texts of all lengths, the empty one and the longest among them: ``(DRAWN_ROWS, max_tokens)``."""
-    lengths = torch.linspace(0, max_tokens, DRAWN_ROWS).long().flip(0)  # the longest first, the empty one last
+def _drawn_texts(tokenizer: TextTokenizer, max_tokens: int, draw: torch.Generator, *, empty: bool) -> dict[str, Tensor]:
+    """Ids of any kind in texts of all lengths, the longest first, the empty one last: ``(DRAWN_ROWS, max_tokens)``."""
+    lengths = torch.linspace(0 if empty else 1, max_tokens, DRAWN_ROWS).long().flip(0)
     mask = torch.arange(max_tokens) < lengths[:, None]
-    ids = torch.randint(0, vocab_size, (DRAWN_ROWS, max_tokens), generator=draw)
-    return {"token_ids": ids.where(mask, torch.tensor(pad_id)), "token_mask": mask}
+    ids = torch.randint(0, tokenizer.vocab_size, (DRAWN_ROWS, max_tokens), generator=draw)
+    return {"token_ids": ids.where(mask, torch.tensor(tokenizer.pad_id)), "token_mask": mask}
