@@ -149,13 +149,31 @@ def test_every_group_of_sample_queries_reaches_the_recall() -> None:
     assert recall(alone.search(elsewhere, 10)[1], brute(elsewhere, vectors, 10)) < 0.99
 
 
-def test_a_query_that_is_an_item_does_not_count_finding_itself() -> None:
-    # Query 0 is row 5. Its exact others score 0.9 and 0.8: found are itself and the first of them, so half.
-    probe = Probe(np.zeros((1, 2)), np.array([5]), np.array([0.8]), k=2)
-    assert probe.recalls(np.array([[1.0, 0.9, 0.1]]), np.array([[5, 2, 3]])).tolist() == [0.5]
-    # A row of the same score as the second best will do in its place; an empty place will not.
-    assert probe.recalls(np.array([[1.0, 0.9, 0.8]]), np.array([[5, 2, 77]])).tolist() == [1.0]
-    assert probe.recalls(np.array([[1.0, 0.9, 0.8]]), np.array([[5, 2, -1]])).tolist() == [0.5]
+def test_recall_counts_what_scores_as_well_as_the_exact_last() -> None:
+    # The exact two best score .9 and .8. A row of the same score will do, an empty place will not.
+    probe = Probe(np.zeros((3, 2)), np.full(3, 0.8), k=2)
+    assert probe.recalls(np.array([[0.9, 0.8], [0.9, 0.1], [0.9, -np.inf]])).tolist() == [1.0, 0.5, 0.5]
+
+
+def test_recall_is_measured_on_vectors_that_the_index_does_not_hold_yet() -> None:
+    # Pairs of equal vectors, all pairs at right angles. Asking with a vector that is in the index finds itself and its
+    # twin; held out, it finds its twin alone, and the nine others score 0: any of them is as good as the exact ones.
+    vectors = np.repeat(np.eye(60, dtype=np.float32), 2, axis=0)
+    index = SearchIndex.build(vectors, "hnsw")
+    assert index.recall.sample == 12
+    assert len(index) == 120
+    for row in range(120):
+        assert sorted(index.search(vectors[[row]], 2)[1][0].tolist()) == [row // 2 * 2, row // 2 * 2 + 1]
+
+
+@pytest.mark.parametrize("kind", ["ivf", "hnsw"])
+def test_measured_recall_is_that_of_fresh_queries(kind: str) -> None:
+    rng = np.random.default_rng(3)
+    lift = rng.standard_normal((12, DIM))
+    vectors, queries = (unit(rng.standard_normal((rows, 12)) @ lift) for rows in (6_000, 400))
+    index = SearchIndex.build(vectors, kind, 0.9)
+    fresh = recall(index.search(queries, 10)[1], brute(queries, vectors, 10))
+    assert fresh == pytest.approx(index.recall.lowest, abs=0.025)
 
 
 @pytest.mark.parametrize("enough", [1, 2, 3, 37, 200])

@@ -130,7 +130,14 @@ def _open(options: argparse.Namespace) -> Catalogue:
     from moon_zoo.cli.progress import Progress
     from moon_zoo.search.catalogue import Catalogue
 
-    with contextlib.nullcontext() if options.quiet else Progress("indexing", "vectors") as progress:
+    with contextlib.ExitStack() as stack:
+        bars: list[Progress] = []
+
+        def advance(count: int, total: int) -> None:
+            if not bars:  # an index that is kept needs none
+                bars.append(stack.enter_context(Progress("indexing", "vectors")))
+            bars[0].advance(total, count)
+
         catalogue = Catalogue.open(
             options.embeddings,
             modality=options.modality,
@@ -140,7 +147,7 @@ def _open(options: argparse.Namespace) -> Catalogue:
             device=options.device,
             rebuild=options.rebuild,
             say=lambda text: _tell(options, text),
-            progress=None if progress is None else lambda count, total: progress.advance(total, count),
+            progress=None if options.quiet else advance,
         )
     recall = catalogue.index.recall
     _tell(options, f"searching {len(catalogue):,} items, index {catalogue.index.kind}, {recall}")

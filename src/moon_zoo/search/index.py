@@ -14,7 +14,7 @@ import hashlib
 import json
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -25,8 +25,10 @@ from moon_zoo.errors import DataError, UsageError
 from moon_zoo.search.choosing import (
     GRAPH_BUILD_EFFORT,
     GRAPH_LINKS,
+    HELD_OUT_SHARE,
     MOST_GRAPH_EFFORT,
     RECALL_AT,
+    SAMPLE,
     TRAINED_PER_LIST,
     Kind,
     Probe,
@@ -43,6 +45,8 @@ INDEX, ABOUT = "index.faiss", "index.json"
 ADDED_AT_ONCE = 20_000
 """Vectors between two calls of ``progress``; a graph takes seconds for that many."""
 
+COMPARED_AT_ONCE = 100_000
+
 Advance = Callable[[int, int], None]
 """Called with the vectors indexed since the last call, and all there are."""
 
@@ -55,17 +59,22 @@ class SearchIndex:
         kind: ``flat``, ``ivf`` or ``hnsw``.
         parameters: What it was built with, and ``visited`` lists or ``effort`` of a search.
         recall: What was asked for and measured.
+        held_out: Rows that recall was measured on, sorted; they stand behind all others in ``index``.
 
     Example:
         >>> index = SearchIndex.build(vectors, recall=0.99)
         >>> scores, rows = index.search(queries, k=10)
     """
 
-    def __init__(self, index: Any, kind: Kind, parameters: Mapping[str, int], recall: Recall) -> None:
+    def __init__(
+        self, index: Any, kind: Kind, parameters: Mapping[str, int], recall: Recall, held_out: np.ndarray
+    ) -> None:
         self._index = index
         self.kind = kind
         self.parameters = dict(parameters)
         self.recall = recall
+        self._held_out = held_out
+        self._rows: np.ndarray | None = None
 
     def __len__(self) -> int:
         return int(self._index.ntotal)
@@ -96,9 +105,9 @@ class SearchIndex:
             recall: Recall@10 that the average query shall have against exact search, in ``(0, 1]``.
             seed: Of the sample that recall is measured on, and of k-means. A graph built by several threads still
                 differs from build to build.
-            queries: More sample queries than the rows themselves, name to unit vectors ``(num, dim)``, each name a group
+            queries: More sample queries than rows that are held out, name to unit vectors ``(num, dim)``, each name a group
                 that must reach the recall: what is asked with may lie elsewhere than what is found.
-            progress: Told what is done.
+            progress: Told what is done, first of nothing.
 
         Raises:
             DataError: There are no vectors, or some are not finite.
@@ -109,37 +118,48 @@ class SearchIndex:
         if not len(vectors):
             raise DataError("there are no vectors to search in", change="the embeddings: embed more")
         chosen = choose_kind(kind, len(vectors))
-        index, parameters = _MAKERS[chosen](vectors, seed)
-        for start in range(0, len(vectors), ADDED_AT_ONCE):
-            part = vectors[start : start + ADDED_AT_ONCE]
-            index.add(part)
-            if progress is not None:
-                progress(len(part), len(vectors))
-        made = cls(index, chosen, parameters, Recall(recall, seed=seed))
-        made._tune(vectors, recall, seed, queries or {})
+        told = progress if progress is not None else _untold
+        told(0, len(vectors))
+        size = 0 if chosen == "flat" else min(SAMPLE, len(vectors) // HELD_OUT_SHARE)
+        held_out = draw_sample(len(vectors), seed, size)
+        others = np.setdiff1d(np.arange(len(vectors)), held_out, assume_unique=True)
+        index, parameters = _MAKERS[chosen](vectors, others, seed)
+        made = cls(index, chosen, parameters, Recall(recall, seed=seed), held_out)
+        made._add(vectors, others, told)
+        if chosen != "flat":
+            groups = {"items": vectors[held_out], **(queries or {})}
+            made._tune(vectors, others, {name: group for name, group in groups.items() if len(group)})
+        # Only now: a vector that is in a graph finds its own neighbours far more surely than a query does.
+        made._add(vectors, held_out, told)
         return made
 
-    def _tune(self, vectors: np.ndarray, target: float, seed: int, queries: Mapping[str, np.ndarray]) -> None:
+    def _add(self, vectors: np.ndarray, rows: np.ndarray, told: Advance) -> None:
+        for start in range(0, len(rows), ADDED_AT_ONCE):
+            part = rows[start : start + ADDED_AT_ONCE]
+            self._index.add(vectors[part])
+            told(len(part), len(vectors))
+
+    def _tune(self, vectors: np.ndarray, rows: np.ndarray, groups: Mapping[str, np.ndarray]) -> None:
         """Raise the effort of a search until every group of sample queries reaches the target."""
-        if self.kind == "flat" or len(self) < 2:  # of a lone vector every search finds everything
-            return
-        rows = draw_sample(len(vectors), seed)
-        probes = {"items": _probe(vectors, vectors[rows], rows)}
-        for name, group in queries.items():
-            if len(group):
-                chosen = _checked(group[draw_sample(len(group), seed)], f"sample queries {name}")
-                probes[name] = _probe(vectors, chosen, np.full(len(chosen), -1))
+        probes = {}
+        for name, group in groups.items():
+            sample = _checked(group[draw_sample(len(group), self.recall.seed)], f"sample queries {name}")
+            probes[name] = _probe(vectors, rows, sample)
         key, most = ("visited", self.parameters["lists"]) if self.kind == "ivf" else ("effort", MOST_GRAPH_EFFORT)
 
         def recalls(effort: int) -> list[np.ndarray]:
             self.parameters[key] = effort
-            return [probe.recalls(*self.search(probe.queries, probe.k + 1)) for probe in probes.values()]
+            return [probe.recalls(self._all(probe.queries, probe.k)[0]) for probe in probes.values()]
 
-        effort, means = least_effort(recalls, target, most)
+        if not probes:
+            self.parameters[key] = most
+            return
+        effort, means = least_effort(recalls, self.recall.target, most)
         if self.kind == "hnsw":
-            effort = max(effort, RECALL_AT + 1)  # a search never keeps fewer candidates than it returns
+            effort = max(effort, RECALL_AT)  # a search never keeps fewer candidates than it returns
         self.parameters[key] = effort
-        self.recall = Recall(target, dict(zip(probes, means)), len(rows), seed)
+        asked = max(len(probe.queries) for probe in probes.values())
+        self.recall = replace(self.recall, measured=dict(zip(probes, means)), sample=asked)
 
     # Searching --------------------------------------------------------------------------------------------------------
 
@@ -177,6 +197,8 @@ class SearchIndex:
                 self._all(queries, found) if among is None else self._within(queries, found, self._selector(among))
             )
         scores[rows < 0] = -np.inf  # faiss fills with the least float instead
+        if self._order is not None:
+            rows = np.where(rows >= 0, self._order[rows], -1)
         order = np.lexsort((rows, -scores), axis=1)
         return np.take_along_axis(scores, order, 1), np.take_along_axis(rows, order, 1)
 
@@ -206,7 +228,16 @@ class SearchIndex:
             chosen = mask
         if chosen.shape != (len(self),):
             raise ValueError(f"a mask of shape {chosen.shape} for {len(self)} rows")
-        return faiss.IDSelectorBitmap(np.packbits(chosen, bitorder="little"))
+        stored = chosen if self._order is None else chosen[self._order]
+        return faiss.IDSelectorBitmap(np.packbits(stored, bitorder="little"))
+
+    @property
+    def _order(self) -> np.ndarray | None:
+        """The row of each vector as faiss numbers them; None where the numbers are equal."""
+        if self._rows is None and len(self._held_out):
+            rows = np.arange(len(self))
+            self._rows = np.concatenate([np.setdiff1d(rows, self._held_out, assume_unique=True), self._held_out])
+        return self._rows
 
     # Keeping ----------------------------------------------------------------------------------------------------------
 
@@ -235,6 +266,7 @@ class SearchIndex:
                 "format": FORMAT,
                 **facts,
                 **self.about(),
+                "held_out": self._held_out.tolist(),
                 "faiss": faiss.__version__,
                 "bytes": temporary.stat().st_size,
                 "sha256": _sha256(temporary),
@@ -265,10 +297,14 @@ class SearchIndex:
             raise _unusable(folder, f"{INDEX} was altered or cut since it was written")
         index = faiss.read_index(str(path))
         recall = {name: value for name, value in said["recall"].items() if name != "at"}
-        made = cls(index, said["kind"], said["parameters"], Recall(**recall))
+        held_out = np.asarray(said["held_out"], np.int64)
+        made = cls(index, said["kind"], said["parameters"], Recall(**recall), held_out)
         if (len(made), made.dim) != (said["rows"], said["dim"]):
             raise _unusable(folder, f"{ABOUT} speaks of {said['rows']} vectors, {INDEX} holds {len(made)}")
         return made
+
+
+_SAID = {"sha256", "rows", "dim", "parameters", "recall", "held_out"}
 
 
 def read_about(folder: Path) -> dict[str, Any]:
@@ -285,7 +321,7 @@ def read_about(folder: Path) -> dict[str, Any]:
         raise _unusable(folder, f"{ABOUT} cannot be read: {error}") from None
     if not isinstance(said, dict) or said.get("format") != FORMAT:
         raise _unusable(folder, f"{ABOUT} is not of format {FORMAT}, which this version reads")
-    if said.get("kind") not in _MAKERS or not {"sha256", "rows", "dim", "parameters", "recall"} <= said.keys():
+    if said.get("kind") not in _MAKERS or not said.keys() >= _SAID:
         raise _unusable(folder, f"{ABOUT} is incomplete")
     return said
 
@@ -307,12 +343,12 @@ def _checked(vectors: np.ndarray, name: str) -> np.ndarray:
     return made
 
 
-def _flat(vectors: np.ndarray, seed: int) -> tuple[Any, dict[str, int]]:
+def _flat(vectors: np.ndarray, others: np.ndarray, seed: int) -> tuple[Any, dict[str, int]]:
     return faiss.IndexFlatIP(vectors.shape[1]), {}
 
 
-def _ivf(vectors: np.ndarray, seed: int) -> tuple[Any, dict[str, int]]:
-    rows, dim = vectors.shape
+def _ivf(vectors: np.ndarray, others: np.ndarray, seed: int) -> tuple[Any, dict[str, int]]:
+    rows, dim = len(others), vectors.shape[1]
     lists = num_lists(rows)
     # METRIC_INNER_PRODUCT makes faiss's k-means spherical: centroids are directions, as the vectors are.
     index = faiss.IndexIVFFlat(faiss.IndexFlatIP(dim), dim, lists, faiss.METRIC_INNER_PRODUCT)
@@ -320,30 +356,36 @@ def _ivf(vectors: np.ndarray, seed: int) -> tuple[Any, dict[str, int]]:
     index.cp.min_points_per_centroid = (
         1  # `num_lists` sees to that; a handful of vectors would be warned about on stderr
     )
-    index.train(vectors[draw_sample(rows, seed, TRAINED_PER_LIST * lists)])
+    index.train(vectors[others[draw_sample(rows, seed, TRAINED_PER_LIST * lists)]])
     return index, {"lists": lists, "visited": 1}
 
 
-def _hnsw(vectors: np.ndarray, seed: int) -> tuple[Any, dict[str, int]]:
+def _hnsw(vectors: np.ndarray, others: np.ndarray, seed: int) -> tuple[Any, dict[str, int]]:
     index = faiss.IndexHNSWFlat(vectors.shape[1], GRAPH_LINKS, faiss.METRIC_INNER_PRODUCT)
     index.hnsw.efConstruction = GRAPH_BUILD_EFFORT
     return index, {"links": GRAPH_LINKS, "build_effort": GRAPH_BUILD_EFFORT, "effort": 16}
 
 
-_MAKERS: dict[str, Callable[[np.ndarray, int], tuple[Any, dict[str, int]]]] = {
+_MAKERS: dict[str, Callable[[np.ndarray, np.ndarray, int], tuple[Any, dict[str, int]]]] = {
     "flat": _flat,
     "ivf": _ivf,
     "hnsw": _hnsw,
 }
 
 
-def _probe(vectors: np.ndarray, queries: np.ndarray, own_rows: np.ndarray) -> Probe:
-    """Exact answers for sample queries."""
-    own = int((own_rows >= 0).any())
-    k = min(RECALL_AT, len(vectors) - own)
-    scores, rows = faiss.knn(queries, vectors, k + own, metric=faiss.METRIC_INNER_PRODUCT)
-    scores[rows == own_rows[:, None]] = -np.inf
-    return Probe(queries, own_rows, -np.sort(-scores, axis=1)[:, k - 1], k)
+def _probe(vectors: np.ndarray, rows: np.ndarray, queries: np.ndarray) -> Probe:
+    """Exact answers among ``rows``, a part of them at a time: no second copy of all vectors."""
+    k = min(RECALL_AT, len(rows))
+    best = np.full((len(queries), k), -np.inf, np.float32)
+    for start in range(0, len(rows), COMPARED_AT_ONCE):
+        part = vectors[rows[start : start + COMPARED_AT_ONCE]]
+        scores, _ = faiss.knn(queries, part, min(k, len(part)), metric=faiss.METRIC_INNER_PRODUCT)
+        best = -np.sort(-np.concatenate([best, scores], axis=1), axis=1)[:, :k]
+    return Probe(queries, best[:, -1], k)
+
+
+def _untold(count: int, total: int) -> None:
+    """Progress that nobody watches."""
 
 
 def _sha256(path: Path) -> str:
