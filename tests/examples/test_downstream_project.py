@@ -24,11 +24,18 @@ SMALL_FEED = (
     "--data.num_workers 0 --model.image_size 32 --trainer.max_epochs 12 --trainer.check_val_every_n_epoch 12 --quiet"
 )
 
+LIKE_THE_CHECKPOINT = (
+    "--model.image_tower_options '{channels: [8, 8, 8, 8], stem_width: 8}' --model.image_size 32 --model.embedding_dim 16 "
+    "--model.text_tower_options '{hidden_size: 16, num_hidden_layers: 1, num_attention_heads: 2, intermediate_size: 16}' "
+    "--model.vocab_size 512 --data.num_workers 0 --trainer.max_epochs 1 --trainer.limit_train_batches 1 --run from_shop"
+)
+
 FROM_THE_ZOO = """
 import torch
 from moon_zoo import DualFlow
 from acme_products.model import AcmeDualFlow
 tiny = dict(image_tower_options={"channels": [8, 8, 8, 8], "stem_width": 8}, image_size=32, embedding_dim=16)
+tiny |= dict(vocab_size=512, max_tokens=24)
 texts = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
 base = DualFlow(text_tower_options=texts, **tiny)
 base.save_pretrained("zoo_checkpoint")
@@ -84,7 +91,7 @@ def stood(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def ran(site: Path, stood: Path) -> dict[str, Ran]:
     """Every command of the README, and what programs do; by command."""
-    steps: dict[str, list[str] | str] = {}
+    steps: dict[str, list[str] | str] = {"from the zoo": FROM_THE_ZOO}
     for command in readme_commands():
         words = shlex.split(command)
         if words[:2] == ["python", "-m"]:
@@ -92,12 +99,12 @@ def ran(site: Path, stood: Path) -> dict[str, Ran]:
                 f"import runpy, sys; sys.argv = {words[2:]}; runpy.run_module({words[2]!r}, run_name='__main__')"
             )
         else:
-            tiny = {"fit --config acme/quickstart": TINY_SHOP, "fit --config acme/feed": SMALL_FEED}
-            steps[command] = [*words[1:], *shlex.split(tiny.get(" ".join(words[1:]), ""))]
+            tiny = {"acme/quickstart": TINY_SHOP, "acme/feed": SMALL_FEED, "acme/from_shop": LIKE_THE_CHECKPOINT}
+            words = [word.replace("dual_flow/shop", "zoo_checkpoint") for word in words[1:]]
+            steps[command] = [*words, *(shlex.split(tiny[words[2]]) if words[0] == "fit" else [])]
     steps |= {
         "embed": ["embed", "runs/acme/feed/1", "shards/acme", "--to", "embeddings", "--num-workers", "0", "--quiet"],
         "saved": SAVED_AND_LOADED,
-        "from the zoo": FROM_THE_ZOO,
         "own tests": OWN_TESTS,
         "wrong value": ["check", "--config", "acme/quickstart", "--model.hardnes", "1"],
         "wrong feed": ["pack", "acme_feed", "feed/nothing.txt", "--to", "shards/none"],
@@ -127,7 +134,9 @@ def test_list_shows_the_project_without_importing_it(site: Path, tmp_path: Path)
     model = next(row for row in found["models"] if row["name"] == "acme_dual_flow")
     assert model["origin"] == "acme-products"
     assert model["summary"].startswith("Two towers trained on hard negatives")
-    assert {"acme/quickstart", "acme/feed"} <= {row["name"] for row in found["recipes"]}
+    assert {"acme/quickstart", "acme/feed", "acme/from_shop"} == {
+        row["name"] for row in found["recipes"] if row["name"].startswith("acme/")
+    }
     assert "acme_feed" in {row["name"] for row in found["sources"]}
     assert "acme_products" not in shown.stderr
     assert "torch" not in shown.stderr
