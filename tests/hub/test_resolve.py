@@ -83,6 +83,18 @@ def test_a_folder_of_that_path_wins_over_a_name(hub: Path, tmp_path: Path, monke
     assert resolve(NAME) == Path(NAME)
 
 
+def test_a_name_wins_over_a_folder_that_is_no_checkpoint(
+    hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MOON_ZOO_HUB", str(hub))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / NAME / "train").mkdir(parents=True)
+    assert resolve(NAME) == hub / NAME
+    (tmp_path / "other" / "shards").mkdir(parents=True)
+    with pytest.raises(CheckpointError, match="other/shards is no checkpoint folder"):
+        resolve("other/shards")
+
+
 def test_shipped_checkpoints_are_the_last_hub() -> None:
     shipped = recipes.own_root().parent / "checkpoints"
     assert hubs() == ([str(shipped)] if (shipped / "index.yaml").is_file() else [])

@@ -26,7 +26,7 @@ def environment() -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in PACKAGES},
-        "platform": f"{platform.system()} {platform.release()}",
+        "platform": f"{platform.system()} {'.'.join(platform.release().split('.')[:2])}",  # what follows names a build
         "machine": platform.machine(),
         "cpu": _cpu(),
         "cores": usable_cores(),

@@ -14,7 +14,7 @@ from moon_zoo import recipes
 from moon_zoo.data import remote
 from moon_zoo.errors import CheckpointError
 from moon_zoo.hub.cached import cached
-from moon_zoo.hub.download import UnknownCheckpoint, download, is_offline
+from moon_zoo.hub.download import UnknownCheckpoint, download, is_offline, read_index
 from moon_zoo.hub.index import INDEX
 from moon_zoo.hub.names import CONFIG, PICKLE_SUFFIXES, WEIGHTS, is_name
 from moon_zoo.hub.stores import FolderStore, open_store
@@ -51,7 +51,12 @@ def resolve(source: str | os.PathLike[str], *, progress: bool = True) -> Path:
     if path.is_file():
         return _file(path)
     if path.is_dir():
-        return _folder(path)
+        try:
+            return _folder(path)
+        except CheckpointError:
+            # A folder of shards or runs may happen to be called like a checkpoint of a hub.
+            if not is_name(text) or text not in known_names():
+                raise
     if "#" in text or is_name(text) or (remote.is_url(text) and not text.startswith("file://")):
         hub, name = hub_and_name(text)
         try:
@@ -69,6 +74,13 @@ def resolve(source: str | os.PathLike[str], *, progress: bool = True) -> Path:
         f"there is no checkpoint {text!r}: neither a file or folder, nor a name such as dual_flow/shop",
         change="the path or name; `moon-zoo list checkpoints` shows the names",
     )
+
+
+def known_names() -> set[str]:
+    """Checkpoints that hubs in folders and the cache have: what can be told without asking another machine."""
+    folders = [store for store in map(open_store, hubs()) if isinstance(store, FolderStore)]
+    indexes = [read_index(store) for store in folders]
+    return {name for index in indexes for name in index.entries} | {one.entry.name for one in cached()}
 
 
 def hub_and_name(text: str) -> tuple[str | None, str]:
