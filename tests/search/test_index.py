@@ -86,6 +86,14 @@ def test_more_results_than_rows(index: SearchIndex) -> None:
     assert np.isneginf(scores[0, 3:]).all()
 
 
+@pytest.mark.parametrize("k", [500, 6000])
+def test_many_results_are_all_there(index: SearchIndex, vectors: np.ndarray, k: int) -> None:
+    scores, rows = index.search(clustered(3, seed=11), k)
+    assert (rows >= 0).all()
+    assert [len(set(line)) for line in rows.tolist()] == [k] * 3
+    assert (np.diff(scores, axis=1) <= 0).all()
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_single_vector_is_found(kind: str, capfd: pytest.CaptureFixture[str]) -> None:
     index = SearchIndex.build(clustered(1), kind)

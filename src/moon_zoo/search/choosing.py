@@ -1,10 +1,10 @@
 """Which index for how many vectors, and how hard it has to look: measured on a sample, not assumed.
 
-Up to `FLAT_UP_TO` vectors exact search answers in a millisecond or two, and nothing has to be tuned. Beyond, IVF: vectors
-in lists around centroids, of which a query visits the nearest few. HNSW, a graph, is there for those who ask for it: on
-clustered vectors it is slower than IVF at equal recall, takes ten times as long to build and more memory; on vectors
-without clusters neither beats looking at everything (`benchmarks/search.py` has the figures). So size decides between
-flat and IVF, and recall decides how many lists are visited.
+Up to `FLAT_UP_TO` vectors exact search answers in milliseconds, and nothing has to be tuned. Beyond, IVF: vectors in lists
+around centroids, of which a query visits the nearest few. HNSW, a graph, is there for those who ask for it: at equal recall
+it answers about as fast, but takes several times as long to build and half as much memory again, and unlike lists, which can
+all be visited, it cannot reach any recall that is asked. On vectors without clusters neither beats looking at everything.
+`benchmarks/search.py` has the figures. So size decides between flat and IVF, and recall decides how many lists are visited.
 
 Source: faiss, "Guidelines to choose an index" (lists of about 4 to 16 sqrt(n)); Malkov and Yashunin 2018, "Efficient and
 robust approximate nearest neighbor search using HNSW graphs", arXiv:1603.09320 (M, efConstruction, efSearch).

@@ -194,8 +194,13 @@ class SearchIndex:
         found = min(k, len(self))
         if len(queries):
             scores[:, :found], rows[:, :found] = (
-                self._all(queries, found) if among is None else self._within(queries, found, self._selector(among))
+                self._all(queries, found) if among is None else self._exact(queries, found, self._selector(among))
             )
+            if among is None:
+                # Lists that hold too little for many results, or a graph that ends: nobody shall see fewer than there are.
+                lacking = (rows[:, :found] < 0).any(1)
+                if lacking.any():
+                    scores[lacking, :found], rows[lacking, :found] = self._exact(queries[lacking], found)
         scores[rows < 0] = -np.inf  # faiss fills with the least float instead
         if self._order is not None:
             rows = np.where(rows >= 0, self._order[rows], -1)
@@ -211,7 +216,7 @@ class SearchIndex:
         found: tuple[np.ndarray, np.ndarray] = self._index.search(queries, k, params=options)
         return found
 
-    def _within(self, queries: np.ndarray, k: int, selector: Any) -> tuple[np.ndarray, np.ndarray]:
+    def _exact(self, queries: np.ndarray, k: int, selector: Any = None) -> tuple[np.ndarray, np.ndarray]:
         index, options = self._index, faiss.SearchParameters(sel=selector)
         if self.kind == "ivf":
             options = faiss.SearchParametersIVF(sel=selector, nprobe=self.parameters["lists"])
