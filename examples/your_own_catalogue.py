@@ -28,13 +28,12 @@ from moon_zoo.sources.table import TableSource
 logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
 QUIET = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
 
-# %% The ten lines. Training starts from the zoo's checkpoint, so that an epoch on a small catalogue is enough; `train()`
-# because what is loaded comes ready for use, and Lightning leaves it so.
+# %% The ten lines. Training starts from the zoo's checkpoint, so that an epoch on a small catalogue is enough.
 source = TableSource(table, photo_root=folder / "photos", photo_separator=";", attributes="colour,pattern")
 write_splits(folder / "shards", source.read(), source="my shop", licence="mine")
 splits = {split: str(folder / "shards" / split) for split in ("train", "val", "test")}
 data = ShardDataModule(**splits, batch_size=32, num_workers=0)
-model = DualFlow.from_pretrained("dual_flow/shop").train()
+model = DualFlow.from_pretrained("dual_flow/shop")
 trainer = L.Trainer(max_epochs=1, accelerator="cpu", **QUIET)
 trainer.fit(model, data)
 model.save_pretrained(folder / "checkpoint")

@@ -112,6 +112,27 @@ def test_checkpoint_folder_of_the_run_predicts_bit_for_bit_in_a_process_of_its_o
     assert pq.read_table(tmp_path / "folder.parquet").equals(pq.read_table(tmp_path / "run.parquet"))
 
 
+def test_embed_and_search_use_every_modality_of_the_model(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    modalities = ZooModule.from_pretrained(run.folder).modalities
+    if not modalities:
+        pytest.skip("this model embeds nothing")
+    folder = tmp_path / "embeddings"
+    assert main(["embed", str(run.folder), _data(run)["predict"], "--to", str(folder), "--quiet", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["vectors"].keys() == set(modalities)
+    assert main(["search", str(folder), "--text", "a red mug", "--k", "3", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["queries"][0]["results"]) == 3
+
+
+def test_exported_networks_agree_with_the_model(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    if not ZooModule.from_pretrained(run.folder).export_parts():
+        pytest.skip("this model has no network to export")
+    words = ["--data", _data(run)["predict"], "--tolerance", "1e-4", "--json"]
+    assert main(["export", str(run.folder), "--to", str(tmp_path / "exported"), *words]) == 0
+    assert json.loads(capsys.readouterr().out)
+
+
 def test_plot_draws_the_run_again(run: Run) -> None:
     assert main(["plot", str(run.folder)]) == 0
 
@@ -129,6 +150,16 @@ def test_copied_recipe_of_the_model_still_passes_the_check(run: Run, tmp_path: P
     target = tmp_path / "mine.yaml"
     assert main(["copy", f"{run.row.name}/quickstart", str(target)]) == 0
     assert main(["check", "--config", str(target)]) == 0
+
+
+def test_what_from_pretrained_gave_for_use_is_trained_in_training_mode(run: Run) -> None:
+    module = ZooModule.from_pretrained(run.folder)
+    assert not module.training
+    module.on_fit_start()
+    assert all(part.training for part in module.modules())
+    part = next(module.children()).eval()
+    module.on_fit_start()
+    assert not part.training, "what was frozen on purpose stays so"
 
 
 def test_resumed_run_ends_with_the_weights_of_an_unbroken_one(run: Run, tmp_path: Path) -> None:

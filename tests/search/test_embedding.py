@@ -17,6 +17,7 @@ from moon_zoo.data.kinds import Product
 from moon_zoo.data.reading import IndexedShards
 from moon_zoo.data.writing import ShardWriter
 from moon_zoo.errors import CheckpointError, DataError, UsageError
+from moon_zoo.hub.publish import publish_folder
 from moon_zoo.models import pretrained
 from moon_zoo.models.base import ZooModule
 from moon_zoo.search.embedding import Report, Settings, check_modalities, describe_model, embed, pick_device
@@ -208,12 +209,17 @@ def test_a_device_that_is_not_there_is_refused() -> None:
 
 
 def test_a_path_to_the_model_is_recorded_whole_and_a_name_as_it_is(
-    module: ZooModule, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    module: ZooModule, tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "run").mkdir()
     monkeypatch.chdir(tmp_path)
     sources = [describe_model(module, source)["source"] for source in ("run", "run#a/b", "dual_flow/shop", "s3://x/y")]
     assert sources == [f"{tmp_path}/run", f"{tmp_path}/run#a/b", "dual_flow/shop", "s3://x/y"]
+    # A folder of shards called like the hub's checkpoint is not where the model came from.
+    publish_folder(tiny_checkpoint, "dual_flow/shop", str(tmp_path / "hub"), summary="tiny", licence="CC0-1.0")
+    monkeypatch.setenv("MOON_ZOO_HUB", str(tmp_path / "hub"))
+    (tmp_path / "dual_flow" / "shop").mkdir(parents=True)
+    assert describe_model(module, "dual_flow/shop")["source"] == "dual_flow/shop"
 
 
 # The command line -----------------------------------------------------------------------------------------------------

@@ -334,6 +334,14 @@ def test_missing_photos_are_counted_or_left_out(tmp_path):
     assert source.skipped["missing photo"] == 5
 
 
+def test_several_paths_in_a_cell_ask_for_their_separator(tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "products.csv").write_text("sku,name,image,kind\n1,mug,1.jpg;2.jpg,mugs\n2,cup,3.jpg;4.jpg,mugs\n")
+    with pytest.raises(DataError) as caught:
+        list(TableSource(tmp_path / "products.csv", columns=MUGS, photo_root=tmp_path / "photos").read())
+    assert "--photo-separator ';'" in caught.value.change
+
+
 def test_broken_photos_are_named_or_left_out(tmp_path):
     source = mugs(tmp_path)
     write(tmp_path / "photos" / "004.jpg", "no photo")

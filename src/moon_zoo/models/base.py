@@ -182,6 +182,14 @@ class ZooModule(L.LightningModule):
         batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
         return max(1, trainer.max_epochs * math.ceil(batches / trainer.accumulate_grad_batches))
 
+    def on_fit_start(self) -> None:
+        """Train what `from_pretrained` gave for use: Lightning leaves modules in the mode they are in.
+
+        A module that is in training mode as a whole keeps parts of it that were put into evaluation mode on purpose.
+        """
+        if not self.training:
+            self.train()
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what the inputs learned from data (tokenizer, vocabularies) and what is needed to load it, as plain values."""
         checkpoint["inputs"] = self.inputs.state_dict()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from moon_zoo.data.embedding_parts import DType, PartEntry, PartPlan, PartWriter
 from moon_zoo.data.embeddings import EmbeddingWriter
 from moon_zoo.data.machine import usable_cores
 from moon_zoo.errors import CheckpointError, UsageError, did_you_mean
+from moon_zoo.hub.names import is_name
+from moon_zoo.hub.resolve import resolve
 from moon_zoo.models.base import ZooModule
 from moon_zoo.search.item_loading import (
     RECORDS,
@@ -179,15 +182,26 @@ def describe_model(module: ZooModule, source: str) -> dict[str, Any]:
     """What `embeddings.json` says of the model. A path is made absolute: a search may begin in another folder."""
     from moon_zoo import __version__
 
-    where, mark, name = source.partition("#")  # of HUB#model/name; a source without one is all `where`
-    path = Path(where).expanduser()
     return {
-        "source": f"{path.resolve()}{mark}{name}" if path.exists() else source,
+        "source": _lasting(source),
         "class_path": f"{type(module).__module__}.{type(module).__qualname__}",
         "fingerprint": module.fingerprint(),
         "embedding_dim": int(getattr(module, "embedding_dim", 0)),
         "moon_zoo": __version__,
     }
+
+
+def _lasting(source: str) -> str:
+    where, mark, name = source.partition("#")  # of HUB#model/name; a source without one is all `where`
+    path = Path(where).expanduser().resolve()
+    if not path.exists():
+        return source
+    if is_name(source):
+        with suppress(CheckpointError):
+            # A folder may merely be called like the hub's checkpoint that was loaded.
+            if not resolve(source, progress=False).resolve().is_relative_to(path):
+                return source
+    return f"{path}{mark}{name}"
 
 
 def check_modalities(module: ZooModule, wanted: Sequence[str] | None) -> tuple[str, ...]:

@@ -152,9 +152,17 @@ def find_photos(
         raise DataError(
             f"{counted(missing, 'photo')}{everything} cannot be found: {first_few(missing)}",
             where=where,
-            change=f"{option} (now {tree.root}), or --on-error skip, which leaves them out and counts them",
+            change=f"{option} (now {tree.root}){_several(missing)}, or --on-error skip, which leaves them out and counts them",
         )
     return found
+
+
+def _several(missing: Sequence[str]) -> str:
+    """A hint for cells such as ``1.jpg;2.jpg``, which were read as one path each."""
+    for mark in ";|,":
+        if all(name.count(".") > name.count(mark) > 0 for name in missing):
+            return f"; or --photo-separator '{mark}', if a cell names several photos"
+    return ""
 
 
 def check_on_error(on_error: str) -> str:
