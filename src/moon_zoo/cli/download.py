@@ -37,7 +37,7 @@ def run(args: list[str]) -> int:
     parser.add_argument("--hub", help="ask this hub only")
     parser.add_argument("--offline", action="store_true", help="take it from the cache, ask no other machine")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--quiet", action="store_true", help="no progress and no notes")
+    parser.add_argument("--quiet", "-q", action="store_true", help="no progress and no notes")
     options = parser.parse_strict(args)
     from moon_zoo.cli.pack import size
     from moon_zoo.hub.download import obtain

@@ -85,7 +85,7 @@ def _parser() -> Arguments:
         "--overwrite", action="store_true", help="replace embeddings of another model or of other sets in DIR"
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--quiet", action="store_true", help="no progress and no notes")
+    parser.add_argument("--quiet", "-q", action="store_true", help="no progress and no notes")
     return parser
 
 

@@ -90,7 +90,7 @@ def _parser() -> Arguments:
     shown.add_argument("--png", type=Path, metavar="FILE", help="a picture of the results")
     shown.add_argument("--output", type=Path, metavar="FILE", help="a row per result, as .parquet, .csv or .jsonl")
     shown.add_argument("--json", action="store_true", help="print the results as JSON")
-    shown.add_argument("--quiet", action="store_true", help="no word beside the results")
+    shown.add_argument("--quiet", "-q", action="store_true", help="no word beside the results")
     return parser
 
 

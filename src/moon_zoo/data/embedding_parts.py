@@ -8,7 +8,6 @@ batch: equal rows give equal bytes.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -21,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from moon_zoo.data.ids import file_sha256
 from moon_zoo.errors import DataError
 
 FORMAT = 1
@@ -302,9 +302,3 @@ def _entry(path: Path, plan: PartPlan, found: Mapping[str, Any]) -> PartEntry:
         skipped=found["skipped"],
         modalities=dict(found["modalities"]),
     )
-
-
-def file_sha256(path: Path) -> str:
-    """Hash of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -10,6 +10,7 @@ from pathlib import Path
 from moon_zoo.data import remote
 from moon_zoo.data.cache import DEFAULT_CACHE_BYTES, ShardCache
 from moon_zoo.data.decoders import IMAGE_EXTENSIONS, TYPES, decode_member, extension_of
+from moon_zoo.data.ids import file_sha256
 from moon_zoo.data.index import ShardIndex
 from moon_zoo.data.kinds import detect_kind, kind_of
 from moon_zoo.data.manifest import Manifest, ShardEntry, read_manifest
@@ -144,7 +145,7 @@ def _first_index(
 def _index_again(folder: Path, manifest: Manifest, scans: dict[Path, ShardIndex]) -> Manifest:
     for entry in manifest.shards:
         tar = folder / entry.name
-        if tar not in scans or _sha256(tar) != entry.sha256:
+        if tar not in scans or file_sha256(tar) != entry.sha256:
             raise DataError(
                 f"{entry.name} is not the shard that {MANIFEST_NAME} names",
                 where=str(tar),
@@ -158,7 +159,7 @@ def _index_again(folder: Path, manifest: Manifest, scans: dict[Path, ShardIndex]
 
 def _write_index(tar: Path, index: ShardIndex) -> ShardEntry:
     data = index.to_bytes()
-    entry = ShardEntry(tar.name, len(index), tar.stat().st_size, _sha256(tar), hashlib.sha256(data).hexdigest())
+    entry = ShardEntry(tar.name, len(index), tar.stat().st_size, file_sha256(tar), hashlib.sha256(data).hexdigest())
     _write(tar.with_name(entry.index_name), data)
     return entry
 
@@ -194,7 +195,7 @@ def _shard_faults(shards: IndexedShards, entry: ShardEntry) -> list[ZooError]:
         shards.open_shard(entry)
     except ZooError as error:
         return [error]
-    if _sha256(path) != entry.sha256:
+    if file_sha256(path) != entry.sha256:
         return [
             DataError(
                 f"{entry.name} was changed after it was written: its sha256 is not the one in the manifest",
@@ -262,8 +263,3 @@ def _strangers(shards: IndexedShards) -> list[ZooError]:
         for tar in sorted(Path(shards.folder).glob("*.tar"))
         if tar.name not in named
     ]
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,11 +13,13 @@ from typing import Any
 from torch import Tensor
 
 from moon_zoo import __version__
+from moon_zoo.data.ids import file_sha256
 from moon_zoo.data.publishing import Publication
 from moon_zoo.errors import CheckpointError, UsageError, did_you_mean
 from moon_zoo.export import graphs, parity
 from moon_zoo.export.readme import readme
 from moon_zoo.models.base import ExportPart, ZooModule
+from moon_zoo.models.pretrained import class_path
 
 CONTRACT = "contract.json"
 README = "README.md"
@@ -177,7 +178,7 @@ def _write_part(
 def _model(module: ZooModule, source: str) -> dict[str, Any]:
     return {
         "source": source,
-        "class_path": f"{type(module).__module__}.{type(module).__qualname__}",
+        "class_path": class_path(type(module)),
         "fingerprint": module.fingerprint(),
     }
 
@@ -201,8 +202,7 @@ def _opset(path: Path) -> int:
 
 
 def _size_and_hash(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
-        return {"bytes": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+    return {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
 
 
 def versions(formats: Sequence[str]) -> dict[str, str]:

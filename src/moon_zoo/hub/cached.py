@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from moon_zoo.data.cache import cache_root
+from moon_zoo.data.ids import file_sha256
 from moon_zoo.errors import CheckpointError
 from moon_zoo.hub.index import HubEntry, Index, parse_index
 
@@ -106,11 +107,10 @@ def fault_of(folder: Path, path: str, entry: HubEntry) -> str | None:
     """What is wrong with one file of a checkpoint's folder; None where it is what the hub's entry says."""
     expected = entry.files[path]
     try:
-        with (folder / path).open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            if size != expected.bytes:
-                return f"it has {size:,} bytes instead of {expected.bytes:,}"
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        size = (folder / path).stat().st_size
+        if size != expected.bytes:
+            return f"it has {size:,} bytes instead of {expected.bytes:,}"
+        digest = file_sha256(folder / path)
     except OSError as error:
         return "it is missing" if isinstance(error, FileNotFoundError) else f"it cannot be read ({error.strerror})"
     return None if digest == expected.sha256 else f"its sha256 is {digest[:12]} instead of {expected.sha256[:12]}"

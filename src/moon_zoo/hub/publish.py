@@ -12,7 +12,6 @@ was read (`moon_zoo.hub.commits`).
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -20,6 +19,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from moon_zoo.data.ids import file_sha256
 from moon_zoo.errors import CheckpointError, UsageError
 from moon_zoo.hub.index import INDEX, HubEntry, HubFile, Index, parse_index
 from moon_zoo.hub.names import CONFIG, WEIGHTS, check_file, check_name, one_line
@@ -117,8 +117,7 @@ def describe(folder: Path, name: str, *, summary: str = "", licence: str = "") -
     for file, path in zip(names, paths):
         if not path.resolve().is_relative_to(folder.resolve()):
             raise CheckpointError(f"{file} is a link out of the checkpoint folder", where=where, change="the folder")
-        with path.open("rb") as stream:
-            files[file] = HubFile(path.stat().st_size, hashlib.file_digest(stream, "sha256").hexdigest())
+        files[file] = HubFile(path.stat().st_size, file_sha256(path))
     return HubEntry(
         name=name,
         path=name,

@@ -26,6 +26,7 @@ from moon_zoo.errors import CheckpointError, UsageError, did_you_mean
 from moon_zoo.hub.names import is_name
 from moon_zoo.hub.resolve import resolve
 from moon_zoo.models.base import ZooModule
+from moon_zoo.models.pretrained import class_path
 from moon_zoo.search.item_loading import (
     RECORDS,
     ItemInputs,
@@ -184,7 +185,7 @@ def describe_model(module: ZooModule, source: str) -> dict[str, Any]:
 
     return {
         "source": _lasting(source),
-        "class_path": f"{type(module).__module__}.{type(module).__qualname__}",
+        "class_path": class_path(type(module)),
         "fingerprint": module.fingerprint(),
         "embedding_dim": int(getattr(module, "embedding_dim", 0)),
         "moon_zoo": __version__,

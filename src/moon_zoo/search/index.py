@@ -10,7 +10,6 @@ was altered since, or cut short, is never given to faiss.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import secrets
 from collections.abc import Callable, Mapping
@@ -21,6 +20,7 @@ from typing import Any, Self
 import faiss
 import numpy as np
 
+from moon_zoo.data.ids import file_sha256
 from moon_zoo.errors import DataError, UsageError
 from moon_zoo.search.choosing import (
     GRAPH_BUILD_EFFORT,
@@ -274,7 +274,7 @@ class SearchIndex:
                 "held_out": self._held_out.tolist(),
                 "faiss": faiss.__version__,
                 "bytes": temporary.stat().st_size,
-                "sha256": _sha256(temporary),
+                "sha256": file_sha256(temporary),
             }
             (folder / ABOUT).unlink(missing_ok=True)
             temporary.replace(folder / INDEX)
@@ -295,7 +295,7 @@ class SearchIndex:
         said = read_about(folder)
         path = folder / INDEX
         try:
-            found = _sha256(path)
+            found = file_sha256(path)
         except OSError as error:
             raise _unusable(folder, f"{INDEX} cannot be read: {error.strerror}") from error
         if found != said["sha256"]:
@@ -391,8 +391,3 @@ def _probe(vectors: np.ndarray, rows: np.ndarray, queries: np.ndarray) -> Probe:
 
 def _untold(count: int, total: int) -> None:
     """Progress that nobody watches."""
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -15,9 +15,8 @@ import numpy as np
 
 from moon_zoo.data import remote
 from moon_zoo.data.cache import DEFAULT_CACHE_BYTES
-from moon_zoo.data.embedding_parts import file_sha256
 from moon_zoo.data.embeddings import SetPlan
-from moon_zoo.data.ids import stable_id
+from moon_zoo.data.ids import file_sha256, stable_id
 from moon_zoo.data.reading import IndexedShards
 from moon_zoo.data.streaming import StreamedShards, is_streamed
 from moon_zoo.errors import DataError, UsageError
