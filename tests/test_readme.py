@@ -61,6 +61,10 @@ def test_commands_of_the_page_run_in_order(page: Path, shop_owner: Path, capsys:
             continue  # needs one
         if words[0] == "check":
             words += ["--data.batch_size", "4"]
+        if words[0] == "test" and "shop" in words:
+            words += shlex.split(TINY_TRAINING["dual_flow/quickstart"])
+        if words[0] == "publish":
+            words += shlex.split("--trainer.limit_test_batches 1")
         if words[0] == "fit":
             config = words[words.index("--config") + 1]
             words += shlex.split(TINY_TRAINING.get(config, "")) + shlex.split(TINY)
