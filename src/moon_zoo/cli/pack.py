@@ -184,8 +184,8 @@ def next_commands(to: Path, splits: list[str]) -> list[str]:
     """What to type after packing."""
     commands = [f"moon-zoo inspect {to} --sheet sheet.png"]
     if "train" in splits:
-        words = [f"--data.init_args.{name} {to / name}" for name in ("train", "val", "test") if name in splits]
-        words += [f"--data.init_args.gallery {to / 'items'}"] if "items" in splits else []
+        words = [f"--data.{name} {to / name}" for name in ("train", "val", "test") if name in splits]
+        words += [f"--data.gallery {to / 'items'}"] if "items" in splits else []
         commands.append("moon-zoo fit --config dual_flow/base " + " ".join(words))
     return commands
 
