@@ -33,7 +33,7 @@ def test_a_packed_table_can_be_read_back(tmp_path, capsys):
     assert printed.out.splitlines()[0].split("\t") == ["split", "kind", "samples", "photos", "shards", "size"]
     assert printed.out.splitlines()[1].startswith("train\tproduct\t32\t32\t4\t")
     assert f"moon-zoo inspect {tmp_path / 'out'}" in printed.err
-    assert f"--data.init_args.train {tmp_path / 'out' / 'train'}" in printed.err
+    assert f"--data.train {tmp_path / 'out' / 'train'}" in printed.err
     samples = [sample for split in ("train", "val", "test") for sample in IndexedShards(tmp_path / "out" / split)]
     assert sorted(sample.item_id for sample in samples) == [f"{number:03d}" for number in range(40)]
     assert {tuple(sample.photos) for sample in samples} == {(photo("red"),), (photo("blue"),)}
