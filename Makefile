@@ -60,7 +60,7 @@ format: $(VENV)/.installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-## make bench        every benchmark beside its peers (about 40 minutes, an idle machine); NAMES="loader startup" for some
+## make bench        every benchmark beside its peers (about 50 minutes, an idle machine); NAMES="loader startup" for some
 bench: $(VENV)/.installed
 	$(BIN)/python benchmarks/run.py $(NAMES)
 
