@@ -198,10 +198,10 @@ def test_pickle_smuggled_past_the_writer_is_refused_when_read(tmp_path: Path) ->
     """A set whose index names a .pkl member, hashes and all: only reading could open it, and does not."""
     import numpy as np
 
+    from moon_zoo.data.ids import file_sha256
     from moon_zoo.data.index import ShardIndex
     from moon_zoo.data.manifest import Manifest, ShardEntry
     from moon_zoo.data.scanning import scan_tar
-    from moon_zoo.data.verify import _sha256
 
     trace = tmp_path / "exploded"
     tar = tar_of(tmp_path / "a.tar", {"k.product.json": product_json(), "k.x.json": pickle.dumps(Bomb(trace))})
@@ -214,7 +214,7 @@ def test_pickle_smuggled_past_the_writer_is_refused_when_read(tmp_path: Path) ->
 
     data = renamed.to_bytes()
     (tmp_path / "a.index.npz").write_bytes(data)
-    entry = ShardEntry("a.tar", 1, tar.stat().st_size, _sha256(tar), hashlib.sha256(data).hexdigest())
+    entry = ShardEntry("a.tar", 1, tar.stat().st_size, file_sha256(tar), hashlib.sha256(data).hexdigest())
     (tmp_path / "manifest.json").write_text(Manifest(kind="product", shards=[entry]).to_json())
     with pytest.raises(DataError, match=r"x.pkl is pickled data") as caught:
         IndexedShards(tmp_path)[0]

@@ -306,6 +306,7 @@ def test_s3_is_published_to_twice(first: Path, second: Path, monkeypatch: pytest
 def face(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHuggingFace]:
     server = FakeHuggingFace("acme/zoo")
     monkeypatch.setenv("HF_ENDPOINT", server.url)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)  # read from the environment on import
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     yield server
     server.stop()

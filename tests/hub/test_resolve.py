@@ -106,7 +106,7 @@ def test_unknown_words_say_what_was_tried(hub: Path, monkeypatch: pytest.MonkeyP
         CheckpointError, match="no hub has a checkpoint 'dual_flow/tyni', nor is there such a file"
     ) as caught:
         resolve("dual_flow/tyni")
-    assert caught.value.suggestions == (NAME,)
+    assert caught.value.suggestions[0] == NAME
     with pytest.raises(CheckpointError, match="neither a file or folder, nor a name"):
         resolve("Shop")
     with pytest.raises(CheckpointError, match=r"no hub: there is no index\.yaml"):
