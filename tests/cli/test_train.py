@@ -165,6 +165,15 @@ def test_steps_that_end_inside_an_epoch_are_validated(recipe: Path, here: Path) 
     assert [row["step"] for row in rows(here / "r" / "metrics.csv") if row["val/loss"]] == ["9", "12"]
 
 
+@pytest.mark.parametrize("limit", [("--trainer.max_epochs", "1"), ("--trainer.max_steps", "3")])
+def test_the_end_is_validated_though_only_every_third_epoch_is(
+    recipe: Path, here: Path, limit: tuple[str, str]
+) -> None:
+    assert fit(recipe, "--run", "r", "--trainer.check_val_every_n_epoch", "3", *limit) == 0
+    assert "val/loss" in json.loads((here / "r/metrics.json").read_text())
+    assert (here / "r/checkpoints/best.ckpt").is_file()
+
+
 def test_fit_without_validation_keeps_the_latest(recipe: Path, here: Path) -> None:
     assert fit(recipe, "--run", "r", "--data.val", "null") == 0
     assert torch.load(here / "r" / "checkpoints" / "best.ckpt", weights_only=True)["global_step"] == 20

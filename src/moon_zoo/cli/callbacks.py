@@ -87,7 +87,28 @@ def figures(trainer: Trainer) -> dict[str, float]:
 
 
 class ValidateAtTheEnd(Callback):
-    """Validates once more when ``max_steps`` ends the fit inside an epoch: the last weights would otherwise go unjudged."""
+    """Validates once more at the end of a fit, wherever its limits put it: the last weights would otherwise go unjudged.
+
+    That is the case where ``max_steps`` ends inside an epoch, and where ``max_epochs`` is no multiple of
+    ``check_val_every_n_epoch`` (a recipe of twelve epochs that is tried for one).
+    """
+
+    def __init__(self) -> None:
+        self._every: int | None = None
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """The same for a run that is resumed inside its last epoch, which does not start again."""
+        self.on_train_epoch_start(trainer, pl_module)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Let the last epoch be one that validates."""
+        if trainer.current_epoch + 1 == trainer.max_epochs:
+            self._validate_this_epoch(trainer)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Leave the trainer as the recipe made it."""
+        if self._every is not None:
+            trainer.check_val_every_n_epoch, self._every = self._every, None
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -95,6 +116,12 @@ class ValidateAtTheEnd(Callback):
         """Ask for the end, which lets Lightning validate, a moment before the step limit would."""
         if 0 < trainer.max_steps <= trainer.global_step:
             trainer.should_stop = True
+            self._validate_this_epoch(trainer)
+
+    def _validate_this_epoch(self, trainer: Trainer) -> None:
+        every = trainer.check_val_every_n_epoch
+        if every is not None and every > 1:
+            self._every, trainer.check_val_every_n_epoch = every, 1
 
 
 class ProgressBar(RichProgressBar):
