@@ -155,6 +155,8 @@ def test_overlay_alone_goes_on_top_of_the_runs_own_recipe(recipe: Path, here: Pa
 def test_resume_goes_on_to_a_later_end(recipe: Path, here: Path) -> None:
     assert fit(recipe, "--run", "r") == 0
     assert main(["fit", "--run", "r", "--resume", "--trainer.max_epochs", "3", "--quiet"]) == 0
+    made_by = [line for line in (here / "r/config.yaml").read_text().splitlines() if line.startswith("# moon-zoo fit")]
+    assert len(made_by) == 2 and "--config" in made_by[0] and "--resume" in made_by[1], "how it began is kept"
     steps = [int(row["step"]) for row in rows(here / "r" / "metrics.csv")]
     assert steps == list(range(30))
     assert recipes.load_recipe("r/config.yaml")["trainer"]["max_epochs"] == 3

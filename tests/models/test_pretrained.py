@@ -213,6 +213,7 @@ def test_checkpoint_of_loaded_towers_needs_neither_their_files_nor_a_network(sea
     towers = tmp_path / "towers"
     towers.mkdir()
     module = DualFlow(**write_towers(towers), embedding_dim=8, max_tokens=8).eval()
+    assert module.pretrained_names() == (f"local-dir:{towers / 'image'}", str(towers / "text"))
     folder = module.save_pretrained(tmp_path / "saved")
     shutil.rmtree(towers)
     for path in folder.rglob("*.[jy]*"):

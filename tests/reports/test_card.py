@@ -43,6 +43,12 @@ def test_a_card_tells_each_thing_once_and_where_the_figures_are_from() -> None:
     assert "| together, without this card | 1,010 |" in section(text, "Files")
 
 
+def test_weights_that_training_began_with_are_told() -> None:
+    limits = section(card(replace(FACTS, began_with=("dual_flow/shop",))), "Limits")
+    assert "A set and from whatever `dual_flow/shop` had learned from, where training began" in limits
+    assert "nothing else" not in limits
+
+
 def test_figures_of_the_set_that_chose_the_checkpoint_are_called_so_under_any_name() -> None:
     warning = "the very set by which the checkpoint was chosen"
     assert warning in card(FACTS)

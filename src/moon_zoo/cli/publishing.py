@@ -6,7 +6,6 @@ import inspect
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -141,7 +140,8 @@ def prepare(run: RunFolder, values: dict[str, Any], name: str, work: Path, wante
         modalities=tuple(module.modalities),
         licence=one_line(wanted.licence),
         moon_zoo=__version__,
-        command=public.command(used_recipe.first_command(run.config), leave_out=("--run",)),
+        command="\n".join(public.command(command, leave_out=("--run",)) for command in run.commands()),
+        began_with=_began_with(run, module, public),
         own_recipe=_own_recipe(run, public),
         recipe=recipe_yaml.dump(public.values(used_recipe.without_defaults(values))),
         chosen=_chosen(run, source, module),
@@ -215,8 +215,13 @@ def _own_recipe(run: RunFolder, public: PublicPaths) -> str:
 
 def _recipes_named(run: RunFolder) -> list[str]:
     """What the command that made a run gave as ``--config``."""
-    words = used_recipe.first_command(run.config).replace("=", " ").split()
-    return [word for option, word in pairwise(words) if option in ("--config", "-c")]
+    return run.given("--config", "-c")
+
+
+def _began_with(run: RunFolder, module: ZooModule, public: PublicPaths) -> tuple[str, ...]:
+    """Weights that training began with: a checkpoint, or what the model's constructor loads."""
+    given = [*run.given("--ckpt_path"), *module.pretrained_names()]
+    return tuple(dict.fromkeys(public.path(name) for name in given))
 
 
 def _chosen(run: RunFolder, source: Path, module: ZooModule) -> str:

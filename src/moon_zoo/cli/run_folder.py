@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import os
+import shlex
 from dataclasses import dataclass
+from itertools import pairwise, takewhile
 from pathlib import Path
 
 from moon_zoo.errors import CheckpointError, UsageError
@@ -54,6 +56,17 @@ class RunFolder:
     def report(self) -> Path:
         """Pictures."""
         return self.path / "report"
+
+    def commands(self) -> list[str]:
+        """The commands that made this run and went on with it, from the comment on top of its ``config.yaml``."""
+        lines = self.config.read_text("utf-8").splitlines() if self.config.is_file() else []
+        return [line.removeprefix("# ") for line in takewhile(lambda line: line.startswith("# moon-zoo "), lines)]
+
+    def given(self, *options: str) -> list[str]:
+        """What those commands gave for any of some options, such as ``--config``."""
+        words = [word for command in self.commands() for word in shlex.split(command)]
+        parts = [part for word in words for part in (word.split("=", 1) if word.startswith("--") else [word])]
+        return [word for option, word in pairwise(parts) if option in options]
 
     def checkpoint(self, name: str) -> Path:
         """``best``, ``last`` or a path, as a file that exists.

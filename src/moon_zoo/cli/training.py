@@ -231,7 +231,9 @@ def _write_config(job: Job, cli: ZooCLI) -> None:
     if job.verb != "fit" and job.folder.config.exists():
         return
     job.folder.path.mkdir(parents=True, exist_ok=True)
-    job.folder.config.write_text(f"# {command_line(job.verb, *job.words)}\n{cli.config_text()}", "utf-8")
+    before = job.folder.commands() if getattr(job.options, "resume", False) else []
+    made_by = "".join(f"# {command}\n" for command in [*before, command_line(job.verb, *job.words)])
+    job.folder.config.write_text(made_by + cli.config_text(), "utf-8")
     if job.verb == "fit":
         write_environment(job.folder.environment)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from moon_zoo import registry
@@ -15,13 +14,6 @@ WITHOUT_EFFECT = {
     "cache_bytes", "streamed_length",
 }  # fmt: skip
 """Settings of data modules that choose other splits, speed or order, none of which changes what a test counts."""
-
-
-def first_command(config: Path) -> str:
-    """The command that made a run, from the comment on top of its ``config.yaml``; empty where there is none."""
-    with config.open(encoding="utf-8") as file:
-        line = file.readline()
-    return line.removeprefix("#").strip() if line.startswith("# moon-zoo ") else ""
 
 
 def without_defaults(values: Mapping[str, Any]) -> dict[str, Any]:

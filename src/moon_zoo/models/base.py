@@ -282,6 +282,10 @@ class ZooModule(L.LightningModule):
         """
         return {}
 
+    def pretrained_names(self) -> tuple[str, ...]:
+        """Weights of others that the constructor loads, by name or folder: a card tells what training began with."""
+        return ()
+
     @classmethod
     def unsealed(cls, init_args: Mapping[str, Any]) -> str | None:
         """What stored arguments would make the constructor read from outside of the checkpoint; None where nothing.

@@ -55,6 +55,7 @@ class CardFacts:
         licence: Of the weights; empty where the publisher states none.
         moon_zoo: The version that wrote it.
         command: The command that trained it; empty where it is not known.
+        began_with: Weights of others that training began with; empty where it began with nothing.
         own_recipe: What to know about a recipe in that command that does not ship with the package.
         recipe: The recipe's settings that are no defaults, as YAML.
         chosen: Which of the run's checkpoints it is.
@@ -87,6 +88,7 @@ class CardFacts:
     measure: str = ""
     rounding: str = ""
     own_recipe: str = ""
+    began_with: tuple[str, ...] = ()
     environment: Mapping[str, Any] | None = None
     limits: str = ""
     files: Mapping[str, int] = field(default_factory=dict)
@@ -244,13 +246,19 @@ def _limits(facts: CardFacts) -> str:
         sources = "; ".join(dict.fromkeys(gist(item.source) or "a source that is not stated" for item in trained))
         count = sum(item.samples for item in trained)
         lines.append(
-            f"- It learned from {count:,} samples of {sources} and from nothing else; on other products expect less."
+            f"- It learned from {count:,} samples of {sources} and from {_else(facts)}; on other products expect less."
         )
     if _chosen_by(facts):
         lines.append(
             "- The figures are of the very set by which the checkpoint was chosen, so expect a little less elsewhere."
         )
     return "\n".join([*lines, facts.limits]) if lines else facts.limits or "None are stated."
+
+
+def _else(facts: CardFacts) -> str:
+    if not facts.began_with:
+        return "nothing else"
+    return f"whatever {', '.join(f'`{name}`' for name in facts.began_with)} had learned from, where training began"
 
 
 def _chosen_by(facts: CardFacts) -> bool:

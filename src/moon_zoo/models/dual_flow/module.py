@@ -351,6 +351,13 @@ class DualFlow(ZooModule):
             changed |= {"text_tower": f"{HERE}/text_tower", "text_pretrained": False}
         return changed
 
+    def pretrained_names(self) -> tuple[str, ...]:
+        """The towers that were loaded."""
+        given = self.init_args()
+        image = given["image_pretrained"] or ":" in given["image_tower"]
+        text = given["text_tower"] is not None and given["text_pretrained"]
+        return (given["image_tower"],) * bool(image) + (given["text_tower"],) * bool(text)
+
     @classmethod
     def unsealed(cls, init_args: Mapping[str, Any]) -> str | None:
         """Weights, a configuration or a tokenizer from elsewhere."""
