@@ -8,7 +8,8 @@ import pytest
 
 from moon_zoo import recipes
 from moon_zoo.errors import CheckpointError, UsageError
-from moon_zoo.hub.resolve import hub_and_name, hubs, resolve, split_url
+from moon_zoo.hub.resolve import hub_and_name, resolve, split_url
+from moon_zoo.hub.stores import hubs
 from tests.hub.making import NAME, entry_of, make_hub, write_checkpoint, write_index
 from tests.hub.server import HubServer
 

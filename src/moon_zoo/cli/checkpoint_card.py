@@ -11,7 +11,8 @@ from moon_zoo.data import remote
 from moon_zoo.errors import UsageError, ZooError
 from moon_zoo.hub import names
 from moon_zoo.hub.offers import Offer, card_of, offers
-from moon_zoo.hub.resolve import hub_and_name, hubs
+from moon_zoo.hub.resolve import hub_and_name
+from moon_zoo.hub.stores import hubs
 
 
 def described(name: str, known: Sequence[str]) -> str:

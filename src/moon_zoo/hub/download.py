@@ -19,7 +19,7 @@ from moon_zoo.errors import CheckpointError, ZooError, did_you_mean
 from moon_zoo.hub import cached
 from moon_zoo.hub.filling import HubUnreachable, fill
 from moon_zoo.hub.index import INDEX, HubEntry, Index, parse_index
-from moon_zoo.hub.stores import MOST_SMALL_BYTES, FolderStore, Store, open_store
+from moon_zoo.hub.stores import MOST_SMALL_BYTES, FolderStore, Store, hubs, open_store
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ def download(
 
     Args:
         name: Such as ``dual_flow/shop``.
-        hub: The hub's location; None asks those of `moon_zoo.hub.resolve.hubs` in turn.
+        hub: The hub's location; None asks those of `moon_zoo.hub.stores.hubs` in turn.
         to: A folder to put it into; None keeps it in the cache, or uses it in place where the hub is a folder.
         progress: Whether to show how it goes.
         offline: Whether to use nothing but the cache and hubs in folders; None does what ``MOON_ZOO_OFFLINE`` says.
@@ -82,8 +82,6 @@ def obtain(
     offline: bool | None = None,
 ) -> Downloaded:
     """As `download`, with the hub's entry."""
-    from moon_zoo.hub.resolve import hubs  # which names and paths lead here is decided there
-
     offline = is_offline() if offline is None else offline
     target = Path(to).expanduser().absolute() if to is not None else None
     locations = [hub] if hub is not None else hubs()

@@ -12,8 +12,7 @@ from moon_zoo.hub import cached
 from moon_zoo.hub.download import is_offline, read_index
 from moon_zoo.hub.index import HubEntry
 from moon_zoo.hub.names import CARD
-from moon_zoo.hub.resolve import hubs
-from moon_zoo.hub.stores import MOST_SMALL_BYTES, FolderStore, Store, open_store
+from moon_zoo.hub.stores import MOST_SMALL_BYTES, FolderStore, Store, hubs, open_store
 
 _TIMEOUT_SECONDS = 4.0
 """A list is looked at, so a hub that does not answer soon is a note in it."""

@@ -10,26 +10,18 @@ import os
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
-from moon_zoo import recipes
 from moon_zoo.data import remote
 from moon_zoo.errors import CheckpointError
 from moon_zoo.hub.cached import cached
 from moon_zoo.hub.download import UnknownCheckpoint, download, is_offline, read_index
 from moon_zoo.hub.index import INDEX
 from moon_zoo.hub.names import CONFIG, PICKLE_SUFFIXES, WEIGHTS, is_name
-from moon_zoo.hub.stores import FolderStore, open_store
+from moon_zoo.hub.stores import FolderStore, hubs, open_store
 
 _MOST_PARTS = 4
 """Of a name in a URL that does not tell where its name begins; ``HUB#name`` does."""
 
 BEST, LAST = "best.ckpt", "last.ckpt"
-
-
-def hubs() -> list[str]:
-    """Where names are looked up, first hub first: those in ``MOON_ZOO_HUB``, then the one that ships with the package."""
-    given = os.environ.get("MOON_ZOO_HUB", "").split()
-    shipped = recipes.own_root().parent / "checkpoints"
-    return [*given, *([str(shipped)] if (shipped / INDEX).is_file() else [])]
 
 
 def resolve(source: str | os.PathLike[str], *, progress: bool = True) -> Path:

@@ -18,10 +18,12 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote, unquote, urlsplit
 
+from moon_zoo import recipes
 from moon_zoo.data import remote
 from moon_zoo.data.fetch import Patience, read_small
 from moon_zoo.data.streams import CHUNK_BYTES, Bytes, open_url
 from moon_zoo.errors import CheckpointError, UsageError
+from moon_zoo.hub.index import INDEX
 
 MOST_SMALL_BYTES = 32 << 20
 """Of a file that is read into memory as a whole: an index, a card."""
@@ -303,3 +305,10 @@ class FsspecStore(_Remote):
 def _without_password(url: str) -> str:
     head, at, host = url.partition("://")[2].partition("/")[0].rpartition("@")
     return url.replace(f"{head}{at}{host}", host, 1) if at else url
+
+
+def hubs() -> list[str]:
+    """Where names are looked up, first hub first: those in ``MOON_ZOO_HUB``, then the one that ships with the package."""
+    given = os.environ.get("MOON_ZOO_HUB", "").split()
+    shipped = recipes.own_root().parent / "checkpoints"
+    return [*given, *([str(shipped)] if (shipped / INDEX).is_file() else [])]

@@ -12,17 +12,18 @@ from __future__ import annotations
 
 import json
 import os
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from moon_zoo import recipe_yaml, registry
+from moon_zoo import recipe_yaml
 from moon_zoo.data.publishing import Publication
-from moon_zoo.errors import CheckpointError, DataError, RecipeError, ZooError
+from moon_zoo.errors import CheckpointError, DataError, ZooError
 from moon_zoo.hub.names import CARD, CONFIG, WEIGHTS
+from moon_zoo.models.checkpoint_config import DTYPES, HERE, CheckpointConfig, broken, read_config, replaced
+from moon_zoo.models.known_classes import base_class, class_path, find_class, writer_class
 from moon_zoo.models.migrations import Stored, migrate, steps
 
 if TYPE_CHECKING:
@@ -32,37 +33,8 @@ if TYPE_CHECKING:
 INPUTS, METRICS = "inputs.json", "metrics.json"
 """Files of a folder, beside `CONFIG`, `WEIGHTS` and `CARD`, which hubs know too."""
 
-FORMAT = 1
-"""Version of the folder's layout; a class's own changes are counted by its ``checkpoint_version``."""
-
-DTYPES = ("float32", "float16", "bfloat16")
-
 UNNAMED = "the checkpoint"
 """Where a fault of a Lightning checkpoint is: its content comes without the file's name, which only the caller knows."""
-
-HERE = "{checkpoint}"
-"""Stands for the folder itself at the start of a path in ``init_args``."""
-
-
-@dataclass(frozen=True)
-class CheckpointConfig:
-    """What ``config.yaml`` of a checkpoint folder says.
-
-    Args:
-        class_path: Dotted path of the model's class.
-        class_version: The class's ``checkpoint_version`` when it was written.
-        init_args: Arguments of the constructor, plain values; paths into the folder begin with ``{checkpoint}/``.
-        dtype: Type the floating weights are stored as.
-        moon_zoo: Version of the package that wrote it.
-        format: Version of the folder's layout.
-    """
-
-    class_path: str
-    class_version: int
-    init_args: dict[str, Any]
-    dtype: str
-    moon_zoo: str
-    format: int = FORMAT
 
 
 # Writing -----------------------------------------------------------------------------------------------------------------
@@ -124,11 +96,6 @@ def is_checkpoint(folder: Path) -> bool:
     return (folder / CONFIG).is_file() and (folder / WEIGHTS).is_file()
 
 
-def class_path(cls: type) -> str:
-    """The dotted path of a class."""
-    return f"{cls.__module__}.{cls.__qualname__}"
-
-
 def _config_text(config: CheckpointConfig) -> str:
     values = asdict(config)
     keys = ("format", "moon_zoo", "class_path", "class_version", "dtype", "init_args")
@@ -154,81 +121,6 @@ def _card(module: ZooModule, config: CheckpointConfig) -> str:
     )
 
 
-# Reading the configuration -----------------------------------------------------------------------------------------------
-
-
-def read_config(folder: str | os.PathLike[str]) -> CheckpointConfig:
-    """What a checkpoint folder says about itself; needs no torch.
-
-    Raises:
-        CheckpointError: It is no checkpoint folder, is broken, or of a newer format.
-    """
-    path = Path(folder) / CONFIG
-    try:
-        values = recipe_yaml.parse(path.read_text("utf-8"), str(path)).plain()
-    except FileNotFoundError:
-        raise CheckpointError(
-            f"{folder} is no checkpoint folder: it has no {CONFIG}", where=str(folder), change="the path"
-        ) from None
-    except RecipeError as error:
-        raise _broken(path, error.what) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise _broken(path, str(error)) from error
-    problem = _config_problem(values)
-    if problem is not None:
-        raise _broken(path, problem)
-    if values["format"] > FORMAT:
-        raise CheckpointError(
-            f"this checkpoint has format {values['format']}, this installation reads formats up to {FORMAT}",
-            where=str(path),
-            change=f"the installed package, to a newer one: the checkpoint was written with moon-zoo {values['moon_zoo']}",
-        )
-    return CheckpointConfig(**{name: values[name] for name in CheckpointConfig.__dataclass_fields__})
-
-
-def _broken(path: Path, problem: str) -> CheckpointError:
-    return CheckpointError(
-        f"{path.name} of this checkpoint cannot be used: {problem}",
-        where=str(path),
-        change="the checkpoint: download or save it again",
-    )
-
-
-def _config_problem(values: Any) -> str | None:
-    wanted = {"format": int, "moon_zoo": str, "class_path": str, "class_version": int, "dtype": str, "init_args": dict}
-    if not isinstance(values, dict):
-        return f"it holds a {type(values).__name__}, not keys"
-    for name, kind in wanted.items():
-        if name not in values:
-            return f"it has no {name}"
-        if not isinstance(values[name], kind) or isinstance(values[name], bool):
-            return f"{name} is {values[name]!r}"
-    if values["dtype"] not in DTYPES:
-        return f"dtype is {values['dtype']!r}, not one of {', '.join(DTYPES)}"
-    for place, value in _walk(values["init_args"]):
-        if "class_path" in place:
-            # jsonargparse would import what it names
-            return f"init_args.{place} names a class; checkpoints hold plain values"
-        if isinstance(value, str) and HERE in value and (not value.startswith(f"{HERE}/") or ".." in Path(value).parts):
-            return f"init_args.{place} is {value!r}, which leads out of the checkpoint"
-    return None
-
-
-def _walk(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
-    yield place, value
-    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, child in children:
-        yield from _walk(child, f"{place}.{key}" if place else str(key))
-
-
-def _replaced(value: Any, old: str, new: str) -> Any:
-    if isinstance(value, dict):
-        return {key: _replaced(child, old, new) for key, child in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_replaced(child, old, new) for child in value]
-    return value.replace(old, new, 1) if isinstance(value, str) and value.startswith(old) else value
-
-
 def _check_sealed(init_args: Mapping[str, Any], cls: type[ZooModule], where: str) -> None:
     problem = cls.unsealed(init_args)
     if problem is not None:
@@ -237,64 +129,6 @@ def _check_sealed(init_args: Mapping[str, Any], cls: type[ZooModule], where: str
             where=where,
             change="the checkpoint: save it again with save_pretrained, which puts everything inside",
         )
-
-
-# Classes -----------------------------------------------------------------------------------------------------------------
-
-
-def find_class(path: str, cls: type[ZooModule], where: str) -> type[ZooModule]:
-    """The class to build for a checkpoint of the class at ``path``.
-
-    Args:
-        path: The dotted path that the checkpoint names.
-        cls: What the caller asked for: `ZooModule` for whatever it is, or a class that must suit.
-        where: The checkpoint, for messages.
-
-    Returns:
-        ``cls`` where it is the stored class or a subclass of it; else the stored class, if it is a subclass of ``cls``.
-
-    Raises:
-        CheckpointError: It is another class, or one that would have to be imported on the checkpoint's word.
-    """
-    if path in map(class_path, cls.__mro__):
-        return cls
-    found = _known_class(path)
-    if found is None:
-        raise CheckpointError(
-            f"this checkpoint is of {path}, which is neither registered nor imported"
-            + ("" if cls is _base() else f", and {cls.__name__} is no subclass of it"),
-            where=where,
-            change=f"the program: import {path.rpartition('.')[0]} first; or install the package that registers it "
-            "(entry points moon_zoo.models). It is not imported on a checkpoint's word, since importing runs code",
-        )
-    if not issubclass(found, cls):
-        raise CheckpointError(
-            f"this checkpoint is of {path}, not of {class_path(cls)}",
-            where=where,
-            change=f"the checkpoint; or load it with {found.__name__}.from_pretrained",
-        )
-    return found
-
-
-def _known_class(path: str) -> type[ZooModule] | None:
-    """A registered or imported model class at ``path``; None where there is none yet."""
-    package = path.partition(".")[0]
-    entries = registry.entries("models").values()
-    # A package may register a class under a shorter path than that of the module which defines it.
-    for entry in sorted(entries, key=lambda entry: entry.class_path != path):
-        if entry.class_path.partition(".")[0] == package and (entry.class_path == path or package != "moon_zoo"):
-            loaded = entry.load()
-            if path in (entry.class_path, class_path(loaded)):
-                return cast("type[ZooModule]", loaded)
-    module, _, name = path.rpartition(".")
-    found = getattr(sys.modules.get(module), name, None)
-    return found if isinstance(found, type) and issubclass(found, _base()) else None
-
-
-def writer_class(path: str | None, cls: type[ZooModule]) -> type[ZooModule]:
-    """The class among the bases of ``cls`` that wrote a checkpoint: its versions are the ones that count."""
-    bases = [base for base in cls.__mro__ if issubclass(base, _base())]
-    return next((base for base in bases if class_path(base) == path), cls)
 
 
 # Loading -----------------------------------------------------------------------------------------------------------------
@@ -340,8 +174,8 @@ def recipe_of(stored: Stored, cls: type[ZooModule] | None = None) -> tuple[type[
     Raises:
         CheckpointError: It is of another class or newer version, or its settings lead out of it.
     """
-    asked = _base() if cls is None else cls
-    if stored.class_path is None and asked is _base():
+    asked = base_class() if cls is None else cls
+    if stored.class_path is None and asked is base_class():
         raise CheckpointError(
             f"{stored.where} does not say which class it is of",
             where=stored.where,
@@ -351,7 +185,7 @@ def recipe_of(stored: Stored, cls: type[ZooModule] | None = None) -> tuple[type[
     settings = migrate(replace(stored, weights={}), writer_class(stored.class_path, target)).init_args or {}
     if stored.folder is not None:
         _check_sealed(settings, target, stored.where)
-        settings = _replaced(settings, HERE, str(stored.folder.absolute()))
+        settings = replaced(settings, HERE, str(stored.folder.absolute()))
     return target, settings
 
 
@@ -438,9 +272,9 @@ def _read_folder(folder: Path) -> Stored:
     try:
         state = json.loads(inputs.read_text("utf-8"))
     except (OSError, ValueError) as error:
-        raise _broken(inputs, str(error)) from error
+        raise broken(inputs, str(error)) from error
     if not isinstance(state, dict):
-        raise _broken(inputs, f"it holds a {type(state).__name__}, not an object")
+        raise broken(inputs, f"it holds a {type(state).__name__}, not an object")
     return Stored(
         class_path=config.class_path,
         class_version=config.class_version,
@@ -451,12 +285,6 @@ def _read_folder(folder: Path) -> Stored:
         where=str(folder),
         folder=folder,
     )
-
-
-def _base() -> type[ZooModule]:
-    from moon_zoo.models.base import ZooModule
-
-    return ZooModule
 
 
 def stored_in(content: Mapping[str, Any], where: str) -> Stored:
