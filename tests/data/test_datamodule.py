@@ -56,6 +56,19 @@ def test_workers_change_neither_order_nor_augmentation(workers: int, product_set
     assert not torch.equal(noise, torch.cat([batch["noise"] for batch in batches_of(product_set, seed=3)]))
 
 
+def test_loaders_take_as_much_from_the_global_generator_with_workers_as_without(product_set: Path) -> None:
+    """So that dropout, which draws from it too, is the same for any number of workers."""
+    drawn = []
+    for workers in (0, 1, 2):
+        torch.manual_seed(5)
+        made = loader(ShardDataModule(train=str(product_set), batch_size=37, num_workers=workers))
+        for epoch in range(3):
+            made.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
+            assert len(list(made)) == 1  # type: ignore[call-overload]
+        drawn.append(torch.rand(()).item())
+    assert drawn[0] == drawn[1] == drawn[2]
+
+
 def test_epochs_draw_anew(product_set: Path) -> None:
     data = ShardDataModule(train=str(product_set), batch_size=37, num_workers=1)
     made = loader(data)

@@ -189,7 +189,12 @@ class ShardLoader(DataLoader):
     def __iter__(self) -> Any:
         """Batches; see `DataLoader`."""
         sampler = self.sampler if isinstance(self.sampler, EpochSampler) else None
-        return _Handing(super().__iter__(), sampler, Inbox(pin=getattr(self.dataset, "pin_memory", False)))
+        batches = super().__iter__()
+        if self.num_workers == 0 and getattr(self.dataset, "training", False):
+            # torch takes a seed for workers from the global generator whenever it begins to iterate: once per fit where
+            # workers persist, once per epoch where there are none. Dropout must not depend on that.
+            self.generator = torch.Generator()
+        return _Handing(batches, sampler, Inbox(pin=getattr(self.dataset, "pin_memory", False)))
 
     def state_dict(self) -> dict[str, Any]:
         """Nothing: the DataModule keeps the place. That there is a state at all tells Lightning that resuming works."""
