@@ -274,32 +274,13 @@ def test_describe_writes_nothing(first: Path, tmp_path: Path) -> None:
 # Object storage and Hugging Face -----------------------------------------------------------------------------------------
 
 
-def test_s3_is_published_to_twice(first: Path, second: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("s3fs")
-    moto = pytest.importorskip("moto.server")
-    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    for key, value in {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }.items():
-        monkeypatch.setenv(key, value)
-    try:
-        fs = fsspec.filesystem("s3", skip_instance_cache=True)
-        fs.mkdir("published")
-        publish_folder(first, NAME, "s3://published/hub")
-        entry = publish_folder(second, NAME, "s3://published/hub")
-        assert check_whole(open_store("s3://published/hub")).entries == {NAME: entry}
-        fs.invalidate_cache()
-        assert len(fs.find("published/hub")) == 1 + len(entry.files)
-        with pytest.raises(CheckpointError, match="the hub cannot be written"):
-            publish_folder(first, NAME, "s3://no-such-bucket/hub")
-    finally:
-        server.stop()
-        fsspec.filesystem("s3").clear_instance_cache()
+def test_s3_is_published_to_twice(s3: str, first: Path, second: Path) -> None:
+    publish_folder(first, NAME, s3)
+    entry = publish_folder(second, NAME, s3)
+    assert check_whole(open_store(s3)).entries == {NAME: entry}
+    assert len(fsspec.filesystem("s3", skip_instance_cache=True).find(s3)) == 1 + len(entry.files)
+    with pytest.raises(CheckpointError, match="the hub cannot be written"):
+        publish_folder(first, NAME, "s3://no-such-bucket/hub")
 
 
 @pytest.fixture

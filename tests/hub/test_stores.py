@@ -183,29 +183,6 @@ def test_hub_ids_differ_and_are_plain_folder_names() -> None:
 # s3 --------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A bucket on an S3 server of this machine."""
-    pytest.importorskip("s3fs")
-    moto = pytest.importorskip("moto.server")
-    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    for key, value in {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }.items():
-        monkeypatch.setenv(key, value)
-    fs = fsspec.filesystem("s3", skip_instance_cache=True)
-    fs.mkdir("zoo")
-    yield "s3://zoo/hub"
-    fs.rm("zoo", recursive=True)
-    server.stop()
-    fsspec.filesystem("s3").clear_instance_cache()
-
-
 def test_s3_is_written_read_from_anywhere_and_downloaded_from(s3: str, hub: Path, tmp_path: Path) -> None:
     store = open_store(s3)
     check_writable(store, tmp_path)

@@ -236,6 +236,16 @@ def set_up_worker(worker: int) -> None:
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 
+def loading(num_workers: int) -> dict[str, Any]:
+    """Arguments that every loader here has, whatever it loads: its dataset makes whole batches, in workers that prefetch."""
+    return {
+        "num_workers": num_workers,
+        "collate_fn": as_it_is,  # the dataset makes the batch, so a row that fails is filled where it is drawn
+        "prefetch_factor": PREFETCH if num_workers > 0 else None,
+        "worker_init_fn": set_up_worker if num_workers > 0 else None,
+    }
+
+
 def shard_loader(
     dataset: ShardDataset,
     sampler: EpochSampler,
@@ -250,9 +260,6 @@ def shard_loader(
         dataset,
         batch_size=sampler.batch_size,
         sampler=sampler,
-        num_workers=min(num_workers, _MOST_WORKERS),
-        collate_fn=as_it_is,  # `__getitems__` makes the batch, so a row that fails is filled where it is drawn
         persistent_workers=persistent and num_workers > 0,
-        prefetch_factor=PREFETCH if num_workers > 0 else None,
-        worker_init_fn=set_up_worker if num_workers > 0 else None,
+        **loading(min(num_workers, _MOST_WORKERS)),
     )

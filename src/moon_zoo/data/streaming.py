@@ -29,12 +29,12 @@ from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
 from moon_zoo.data import remote
-from moon_zoo.data.dataset import Failure, ShardLoader, as_it_is, set_up_worker
+from moon_zoo.data.dataset import Failure, ShardLoader, loading
 from moon_zoo.data.decoders import decode_member
 from moon_zoo.data.inputs import Draw, Inputs
 from moon_zoo.data.kinds import detect_kind, kind_of
 from moon_zoo.data.sampler import mix
-from moon_zoo.data.transport import PREFETCH, Outbox, Parcel
+from moon_zoo.data.transport import Outbox, Parcel
 from moon_zoo.errors import DataError, ZooError
 
 log = logging.getLogger(__name__)
@@ -282,9 +282,6 @@ def streamed_loader(
     return ShardLoader(
         dataset,
         batch_size=None,
-        num_workers=workers,
-        collate_fn=as_it_is,
-        prefetch_factor=PREFETCH if workers > 0 else None,
         persistent_workers=training and workers > 0,
-        worker_init_fn=set_up_worker if workers > 0 else None,
+        **loading(workers),
     )

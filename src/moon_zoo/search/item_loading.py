@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
-from moon_zoo.data.dataset import Failure, ShardDataset, ShardLoader, as_it_is, set_up_worker
+from moon_zoo.data.dataset import Failure, ShardDataset, ShardLoader, loading
 from moon_zoo.data.embedding_parts import Record
 from moon_zoo.data.inputs import Draw, Inputs
 from moon_zoo.data.kinds import Product, Search
 from moon_zoo.data.reading import IndexedShards
 from moon_zoo.data.streaming import StreamedShards
-from moon_zoo.data.transport import PREFETCH, Outbox, Parcel
+from moon_zoo.data.transport import Outbox, Parcel
 from moon_zoo.errors import DataError, ZooError
 from moon_zoo.search.item_sets import OPTION, Positions
 
@@ -82,10 +82,7 @@ def indexed_loader(
     return ShardLoader(
         dataset,
         batch_sampler=batches,
-        num_workers=num_workers,
-        collate_fn=as_it_is,
-        prefetch_factor=PREFETCH if num_workers > 0 else None,
-        worker_init_fn=set_up_worker if num_workers > 0 else None,
+        **loading(num_workers),
     )
 
 
@@ -174,10 +171,7 @@ def streamed_loader(batches: StreamedBatches, *, num_workers: int, pin_memory: b
     return ShardLoader(
         batches,
         batch_size=None,
-        num_workers=workers,
-        collate_fn=as_it_is,
-        prefetch_factor=PREFETCH if workers > 0 else None,
-        worker_init_fn=set_up_worker if workers > 0 else None,
+        **loading(workers),
     )
 
 
