@@ -77,6 +77,7 @@ class Entry:
 _OWN: dict[str, tuple[Entry, ...]] = {
     "models": (
         Entry("dual_flow", "moon_zoo.models.dual_flow.module:DualFlow", "two towers, image and text, contrastive"),
+        Entry("mim", "moon_zoo.models.mim.module:Mim", "content interest in click prediction, over frozen embeddings"),
     ),
     "data": (
         Entry("shards", "moon_zoo.data.datamodule:ShardDataModule", "your own shards"),
@@ -86,6 +87,11 @@ _OWN: dict[str, tuple[Entry, ...]] = {
         Entry("table", "moon_zoo.sources.table:TableSource", "a CSV, Parquet or JSONL table with a folder of photos"),
         Entry("class_folders", "moon_zoo.sources.class_folders:ClassFoldersSource", "a folder of class folders"),
         Entry("grocery_store", "moon_zoo.sources.grocery_store:GroceryStoreSource", "GroceryStoreDataset"),
+        Entry("impressions", "moon_zoo.sources.impressions:ImpressionsSource", "a table of impressions and clicks"),
+        Entry("movielens", "moon_zoo.sources.movielens:MovieLensSource", "MovieLens with posters and overviews"),
+        Entry("fuxictr", "moon_zoo.sources.fuxictr:FuxiCTRSource", "click tables as FuxiCTR's users keep them"),
+        Entry("microlens", "moon_zoo.sources.microlens:MicroLensSource", "MicroLens-1M of the MM-CTR challenge"),
+        Entry("taobao_mm", "moon_zoo.sources.taobao_mm:TaobaoMMSource", "Taobao-MM"),
         Entry("shop", "moon_zoo.sources.shop:ShopSource", "the simulated shop"),
     ),
 }

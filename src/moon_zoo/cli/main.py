@@ -17,6 +17,7 @@ VERBS: dict[str, dict[str, str]] = {
     "look around": {"list": "listing", "show": "show", "copy": "copy", "check": "check"},
     "data": {"pack": "pack", "inspect": "inspect"},
     "search": {"embed": "embed", "search": "search"},
+    "study": {"study": "study"},
     "checkpoints": {"download": "download", "publish": "publish", "export": "export", "cache": "cache"},
 }
 """Heading to verbs; a verb maps to the module of this package that does it."""

@@ -182,6 +182,17 @@ class ZooModule(L.LightningModule):
         batches = min(batches, limit) if isinstance(limit, int) else int(batches * limit)
         return max(1, trainer.max_epochs * math.ceil(batches / trainer.accumulate_grad_batches))
 
+    def build(self) -> None:
+        """Make what depends on what the inputs learned, such as embeddings for a vocabulary; nothing where all is there.
+
+        Called once the inputs have learned or were restored, before weights are loaded, and again after that: what is made
+        already must stay.
+        """
+
+    def setup(self, stage: str) -> None:
+        """Lightning's hook, after the data module's: the inputs have learned by now, if they learn at all."""
+        self.build()
+
     def on_fit_start(self) -> None:
         """Train what `from_pretrained` gave for use: Lightning leaves modules in the mode they are in.
 
@@ -202,8 +213,6 @@ class ZooModule(L.LightningModule):
             CheckpointError: The checkpoint is of a newer version of this class, or its weights are not this model's.
         """
         pretrained.adapt(checkpoint, self)
-        if "inputs" in checkpoint:
-            self.inputs.load_state_dict(checkpoint["inputs"])
         datamodule = getattr(self._trainer, "datamodule", None) if self._trainer is not None else None
         align = getattr(datamodule, "align_progress", None)
         if align is not None:

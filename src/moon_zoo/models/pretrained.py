@@ -206,7 +206,7 @@ def load_into(module: ZooModule, source: str | os.PathLike[str], *, allow_missin
 
 
 def require(module: ZooModule, stored: Stored, *, allow_missing: bool = False) -> None:
-    """Raise what would keep a checkpoint from being loaded into ``module``, and load nothing.
+    """Raise what would keep a checkpoint from being loaded into ``module``, and load no weights.
 
     Raises:
         CheckpointError: As for `load`.
@@ -215,6 +215,7 @@ def require(module: ZooModule, stored: Stored, *, allow_missing: bool = False) -
 
     _require_class(module, stored)
     today = migrate(stored, writer_class(stored.class_path, type(module)))
+    _restore_inputs(module, today)
     weights.require(module, today.weights, stored.where, allow_missing=allow_missing)
 
 
@@ -233,7 +234,12 @@ def _fill(module: ZooModule, stored: Stored, allow_missing: bool) -> None:
     from moon_zoo.models import weights
 
     stored = migrate(stored, writer_class(stored.class_path, type(module)))
+    _restore_inputs(module, stored)
     weights.load(module, stored.weights, stored.where, allow_missing=allow_missing)
+
+
+def _restore_inputs(module: ZooModule, stored: Stored) -> None:
+    """What the inputs learned, and then what is made of it: weights need a place to go."""
     if stored.inputs is not None:
         try:
             module.inputs.load_state_dict(stored.inputs)
@@ -245,6 +251,7 @@ def _fill(module: ZooModule, stored: Stored, allow_missing: bool) -> None:
                 where=stored.where,
                 change="the checkpoint: download or save it again",
             ) from error
+    module.build()
 
 
 def _resolved(source: str | os.PathLike[str]) -> Path:
@@ -321,7 +328,7 @@ def notes(module: ZooModule) -> dict[str, Any]:
 
 
 def adapt(content: dict[str, Any], module: ZooModule) -> None:
-    """Bring a Lightning checkpoint's content, in place, to what ``module``'s class is today.
+    """Bring a Lightning checkpoint's content, in place, to what ``module``'s class is today, and its inputs into the module.
 
     Raises:
         CheckpointError: It is of a newer version, or its weights are not the module's.
@@ -338,5 +345,8 @@ def adapt(content: dict[str, Any], module: ZooModule) -> None:
                 content[key] = migration.rename(content[key])
         if "inputs" in content and migration.inputs is not None:
             content["inputs"] = migration.inputs(dict(content["inputs"]))
+    if "inputs" in content:
+        module.inputs.load_state_dict(content["inputs"])
+    module.build()
     if module.strict_loading:
         weights.require(module, content["state_dict"], UNNAMED)
