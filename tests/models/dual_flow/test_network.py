@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from moon_zoo.errors import CheckpointError, RecipeError
-from moon_zoo.models.dual_flow.network import DualFlowNetwork, fuse
+from moon_zoo.models.dual_flow.network import DualFlowNetwork
 from moon_zoo.nn.towers import ImageTower, TextTower
 
 SMALL_TEXT = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
@@ -13,16 +13,6 @@ SMALL_TEXT = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 
 
 def small_text_tower() -> TextTower:
     return TextTower(vocab_size=50, max_tokens=8, options=SMALL_TEXT).eval()
-
-
-def test_fused_product_is_the_normalised_mean_of_what_is_there() -> None:
-    """Photo (1, 0) and text (0, 1) give (1, 1) / sqrt(2); one alone gives itself; none gives zeros."""
-    photo = torch.tensor([[1.0, 0.0]] * 4)
-    text = torch.tensor([[0.0, 1.0]] * 4)
-    has_photo = torch.tensor([True, True, False, False])
-    has_text = torch.tensor([True, False, True, False])
-    expected = torch.tensor([[0.5**0.5, 0.5**0.5], [1.0, 0.0], [0.0, 1.0], [0.0, 0.0]])
-    torch.testing.assert_close(fuse(photo, text, has_photo, has_text), expected)
 
 
 def test_padding_changes_no_text_embedding() -> None:

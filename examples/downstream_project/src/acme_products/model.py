@@ -96,7 +96,7 @@ class AcmeDualFlow(DualFlow):
     def objective(self, embeddings: dict[str, Tensor], batch: Mapping[str, Tensor]) -> Tensor:
         """The recipe's objectives with hard negatives, and the head's cross-entropy on both photos of each product."""
         presence = {part: batch[f"has_{part}"] & batch["valid"] for part in PARTS}
-        parts, there = with_fused(embeddings, presence)
+        parts, there = with_fused(embeddings, presence, self.network.fusion)
         groups = batch["spu_id"] if self.positives == "spu" else batch["item_id"]
         # Every tower stays in the graph, whatever the objectives: several processes wait for all of their gradients.
         total = torch.stack([embeddings[part].sum() for part in PARTS]).sum() * 0.0

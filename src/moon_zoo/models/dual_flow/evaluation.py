@@ -12,12 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from moon_zoo.metrics.bank import EmbeddingBank, Rows, retrieval_figures, top_results
 from moon_zoo.metrics.zero_shot import ZeroShotAccuracy
 from moon_zoo.models.base import GalleryRow, Shown
 from moon_zoo.models.dual_flow.objectives import with_fused
+from moon_zoo.nn.fusion import MeanFusion
 from moon_zoo.nn.positives import Groups
 from moon_zoo.nn.tiles import Exclusions, tiled_logsumexp
 
@@ -57,13 +58,15 @@ class RetrievalEvaluation:
         self._zero_shot: dict[str, ZeroShotAccuracy] = {}
         self._rows: dict[str, Rows | None] = {}
         self._has_gallery = False
+        self._fusion: nn.Module = MeanFusion()
 
-    def start(self, classes: ClassEmbeddings, device: torch.device) -> None:
+    def start(self, classes: ClassEmbeddings, device: torch.device, fusion: nn.Module) -> None:
         """Forget the last evaluation.
 
         Args:
             classes: Class embeddings of the zero-shot tasks, by the model as it is now.
             device: Where embeddings come from.
+            fusion: Makes one embedding of a photo's and a text's.
         """
         self._banks = {
             name: EmbeddingBank().to(device)
@@ -72,6 +75,7 @@ class RetrievalEvaluation:
         self._zero_shot = {name: ZeroShotAccuracy(*pair).to(device) for name, pair in classes.items()}
         self._rows = {}
         self._has_gallery = False
+        self._fusion = fusion
 
     def update(
         self, embeddings: Mapping[str, Tensor], batch: Mapping[str, Tensor], attribute_names: tuple[str, ...]
@@ -83,7 +87,7 @@ class RetrievalEvaluation:
             batch: As the inputs made it.
             attribute_names: Which attribute each column of ``batch["attributes"]`` is.
         """
-        parts, has = with_fused(embeddings, _presence(batch))
+        parts, has = with_fused(embeddings, _presence(batch), self._fusion)
         photo_alone = has["query_photo"] & ~has["query_text"]
         self._collect("photo", parts["query_photo"], batch, photo_alone)
         self._collect("text", parts["query_text"], batch, has["query_text"] & ~has["query_photo"])
@@ -105,7 +109,7 @@ class RetrievalEvaluation:
             self._has_gallery = True
             for name in ("item", "item_photo", "item_text"):
                 self._banks[name].reset()
-        parts, has = with_fused(embeddings, _presence(batch), sides=("item",))
+        parts, has = with_fused(embeddings, _presence(batch), self._fusion, sides=("item",))
         self._update_items(parts, has, batch, of_gallery=True)
 
     def _update_items(

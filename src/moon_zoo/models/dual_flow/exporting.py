@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from moon_zoo.errors import CheckpointError
@@ -19,6 +20,9 @@ DRAWN_ROWS = 8
 FUSING = (
     "A product that has both a photo and a text is the two embeddings added up and divided by the length of the sum; "
     "one that has only one of them is that one."
+)
+FUSING_LEARNED = (
+    "The embedding of a product is what the network fusion makes of the embeddings of its photo and its text."
 )
 
 
@@ -64,14 +68,16 @@ def export_parts(module: DualFlow) -> dict[str, ExportPart]:
     # Attention over nothing but padding is undefined, and runtimes differ. The mean over no tokens is zeros all the same;
     # other poolings would let it through, so they must not be given an empty text (the model itself never uses one).
     gives_zeros = getattr(network.text_tower, "pooling", None) == "mean"
-    return {
+    learned = any(True for _ in network.fusion.parameters())
+    note = FUSING_LEARNED if learned else FUSING
+    parts = {
         "photo": ExportPart(
             network=PhotoEncoder(network.image_tower, network.image_head),
             inputs={"photo": _drawn_photos(inputs.photo.size, draw)},
             output="embedding",
             contract={"photo": photo_contract(inputs.photo)},
             batch_names={"photo": "item_photo"},
-            note=FUSING,
+            note=note,
         ),
         "text": ExportPart(
             network=TextEncoder(network.text_tower, network.text_head),
@@ -80,9 +86,31 @@ def export_parts(module: DualFlow) -> dict[str, ExportPart]:
             contract=text_contracts(tokenizer, inputs.max_tokens, inputs.text_fields, empty_gives_zeros=gives_zeros),
             files={TOKENIZER: tokenizer_json(tokenizer)},
             batch_names={"token_ids": "item_token_ids", "token_mask": "item_token_mask"},
-            note=FUSING,
+            note=note,
         ),
     }
+    if learned:
+        parts["fusion"] = _fusion_part(network.fusion, module.embedding_dim, draw)
+    return parts
+
+
+def _fusion_part(fusion: nn.Module, dim: int, draw: torch.Generator) -> ExportPart:
+    """The learned layer between the two encoders, on unit vectors of which some are missing."""
+    photo, text = (F.normalize(torch.randn(DRAWN_ROWS, dim, generator=draw), dim=-1) for _ in range(2))
+    there = torch.arange(DRAWN_ROWS)
+    vector = {"shape": [dim], "dtype": "float32"}
+    return ExportPart(
+        network=fusion,
+        inputs={"photo": photo, "text": text, "has_photo": there % 3 != 1, "has_text": there % 3 != 2},
+        output="embedding",
+        contract={
+            "photo": vector | {"content": "embedding from the photo network; ignored where has_photo is False"},
+            "text": vector | {"content": "embedding from the text network; ignored where has_text is False"},
+            "has_photo": {"shape": [], "dtype": "bool", "content": "whether the product has a photo"},
+            "has_text": {"shape": [], "dtype": "bool", "content": "whether the product has a text"},
+        },
+        note="The embedding of a product, of what it has of the two.",
+    )
 
 
 def _drawn_photos(size: int, draw: torch.Generator) -> Tensor:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from moon_zoo.data.ids import stable_id
 from moon_zoo.data.inputs import Draw, stack
-from moon_zoo.data.kinds import Product, Search
+from moon_zoo.data.kinds import BEHAVIOURS, Product, Search
 from moon_zoo.data.text import TextTokenizer
 from moon_zoo.data.transforms import PhotoTransform
 from moon_zoo.errors import RecipeError, did_you_mean
@@ -96,7 +96,8 @@ class DualFlowInputs:
             ``query_photo`` and ``item_photo`` uint8 ``(3, size, size)``; ``item_token_ids``, ``item_token_mask``
             ``(max_tokens,)``, and of searches ``query_token_ids``, ``query_token_mask``; bool scalars ``has_query_photo``,
             ``has_query_text``, ``has_item_photo``, ``has_item_text``; int64 scalars ``item_id``, ``spu_id``,
-            ``category``; ``attributes`` int64 ``(num_attributes,)``, 0 where unknown.
+            ``category``, ``behaviour`` (place in `BEHAVIOURS`, -1 of products); ``attributes`` int64
+            ``(num_attributes,)``, 0 where unknown.
         """
         if isinstance(sample, Search):
             item, query_photo, query_text = sample.item, sample.query_photo, sample.query_text
@@ -118,6 +119,7 @@ class DualFlowInputs:
             "item_id": torch.tensor(stable_id(item.item_id)),
             "spu_id": torch.tensor(stable_id(item.spu_id)),
             "category": torch.tensor(stable_id(item.category[-1]) if item.category else 0),
+            "behaviour": torch.tensor(behaviour_id(sample.behaviour) if isinstance(sample, Search) else -1),
             "attributes": torch.tensor(
                 [self._attribute(item, name) for name in self.attribute_names], dtype=torch.int64
             ),
@@ -172,3 +174,18 @@ class DualFlowInputs:
 def attribute_id(name: str, value: str) -> int:
     """The integer of an attribute's value; equal values of different attributes differ."""
     return stable_id(f"{name}={value}")
+
+
+def behaviour_id(name: str) -> int:
+    """The integer of a behaviour.
+
+    Raises:
+        RecipeError: There is no such behaviour.
+    """
+    if name not in BEHAVIOURS:
+        raise RecipeError(
+            f"unknown behaviour {name!r}; known: {', '.join(BEHAVIOURS)}",
+            suggestions=did_you_mean(name, BEHAVIOURS),
+            change="model.init_args.behaviours",
+        )
+    return BEHAVIOURS.index(name)

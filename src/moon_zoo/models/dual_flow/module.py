@@ -22,11 +22,12 @@ from moon_zoo.errors import RecipeError, did_you_mean
 from moon_zoo.models.base import ExportPart, GalleryRow, LRSchedule, ZooModule
 from moon_zoo.models.dual_flow.evaluation import RetrievalEvaluation
 from moon_zoo.models.dual_flow.exporting import export_parts
-from moon_zoo.models.dual_flow.inputs import DualFlowInputs, attribute_id
+from moon_zoo.models.dual_flow.inputs import DualFlowInputs, attribute_id, behaviour_id
 from moon_zoo.models.dual_flow.network import DualFlowNetwork
 from moon_zoo.models.dual_flow.objectives import OBJECTIVES, PARTS, Objectives, with_fused
 from moon_zoo.models.pretrained import HERE
 from moon_zoo.nn.augment import PhotoAugment, replace_white
+from moon_zoo.nn.fusion import Fusion
 from moon_zoo.nn.grad_cache import grad_cached, split_batch
 from moon_zoo.nn.towers import ATTENTIONS, ImageTower, Pooling, TextTower
 
@@ -52,12 +53,14 @@ class DualFlow(ZooModule):
         embedding_dim: Size of the shared space.
         head: Projection after each tower: ``linear``, ``mlp`` or ``identity``.
         loss: ``info_nce`` or ``siglip``.
+        fusion: How a product's photo and text become one embedding: ``mean``, or learned ``tfn``, ``gated`` or ``concat``.
         objectives: Weight of each objective; see `moon_zoo.models.dual_flow.objectives`.
         temperature: Initial temperature; 0.05 is a scale of 20.
         min_temperature: Its lower bound.
         learn_temperature: Whether the temperature is trained.
         logit_bias: Initial bias of the sigmoid loss.
         positives: Which identity makes two samples positives of each other: ``spu`` or ``item``.
+        behaviours: Of searches, which behaviours are learned from, such as ``[purchase]``; null for all of them.
         queue_size: Item embeddings of past steps kept as further negatives; 0 for none.
         queue_warmup_steps: Steps before the queue is used.
         symmetric: Whether ``info_nce`` also goes from products to queries.
@@ -102,6 +105,7 @@ class DualFlow(ZooModule):
         text_fields: Sequence[str] = ("title",),
         embedding_dim: int = 128,
         head: Literal["linear", "mlp", "identity"] = "linear",
+        fusion: Fusion = "mean",
         loss: Literal["info_nce", "siglip"] = "info_nce",
         objectives: dict[str, float] | None = None,
         temperature: float = 0.07,
@@ -109,6 +113,7 @@ class DualFlow(ZooModule):
         learn_temperature: bool = True,
         logit_bias: float = -10.0,
         positives: Literal["spu", "item"] = "spu",
+        behaviours: Sequence[str] | None = None,
         queue_size: int = 0,
         queue_warmup_steps: int = 0,
         symmetric: bool = True,
@@ -157,6 +162,7 @@ class DualFlow(ZooModule):
             ),
             embedding_dim=embedding_dim,
             head=head,
+            fusion=fusion,
         )
         self.objectives = Objectives(
             weights=_checked_weights(objectives),
@@ -173,6 +179,9 @@ class DualFlow(ZooModule):
         self.augment = PhotoAugment(**augment) if augment is not None else nn.Identity()
         self.item_background = item_background
         self.positives = positives
+        self.behaviours = None if behaviours is None else tuple(behaviours)
+        for name in self.behaviours or ():
+            behaviour_id(name)  # refuses an unknown one now
         self.micro_batch_size = micro_batch_size
         self.category_prompt = category_prompt
         self.attribute_prompt = attribute_prompt
@@ -261,8 +270,13 @@ class DualFlow(ZooModule):
             batch: As the inputs made it.
         """
         presence = {part: batch[f"has_{part}"] & batch["valid"] for part in PARTS}
+        if self.behaviours is not None:
+            wanted = torch.stack([batch["behaviour"] == behaviour_id(name) for name in self.behaviours]).any(0)
+            wanted |= batch["behaviour"] < 0  # a product is nobody's choice
+            # Products chosen otherwise stay: as negatives they are as good as any.
+            presence |= {part: presence[part] & wanted for part in ("query_photo", "query_text")}
         groups = batch["spu_id"] if self.positives == "spu" else batch["item_id"]
-        return self.objectives(embeddings, presence, groups)
+        return self.objectives(embeddings, presence, groups, self.network.fusion)
 
     def on_train_batch_end(self, outputs: Any, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Remember this step's items as negatives of later steps."""
@@ -298,7 +312,7 @@ class DualFlow(ZooModule):
         self._log_evaluation("test")
 
     def _start_evaluation(self, split: str) -> None:
-        self.evaluation.start(self._class_embeddings(split), self.device)
+        self.evaluation.start(self._class_embeddings(split), self.device, self.network.fusion)
         self._evaluated_split = split
 
     def _log_evaluation(self, split: str) -> None:
@@ -326,7 +340,7 @@ class DualFlow(ZooModule):
         parts: Mapping[str, Tensor] = self(batch, sides=(side,), towers=towers)
         presence: Mapping[str, Tensor] = {f"{side}_{tower}": batch[f"has_{side}_{tower}"] for tower in towers}
         if "product" in modalities:
-            parts, presence = with_fused(parts, presence, sides=(side,))
+            parts, presence = with_fused(parts, presence, self.network.fusion, sides=(side,))
         names = {"product": side, "photo": f"{side}_photo", "text": f"{side}_text"}
         return {modality: (parts[names[modality]], presence[names[modality]]) for modality in modalities}
 
@@ -388,7 +402,7 @@ class DualFlow(ZooModule):
     def predict_step(self, batch: dict[str, Tensor], batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
         """Embeddings of queries and items, and their cosine."""
         presence = {part: batch[f"has_{part}"] for part in PARTS}
-        embeddings, _ = with_fused(self(batch), presence)
+        embeddings, _ = with_fused(self(batch), presence, self.network.fusion)
         query, item = embeddings["query"], embeddings["item"]
         return {"query": query, "item": item, "score": (query * item).sum(-1)}
 

@@ -1,8 +1,8 @@
 """Two towers, image and text, one projection each, compared by cosine.
 
 Source: the dual-flow baseline that MOON argues against (arXiv:2508.11999, introduction and figure 1), which is CLIP's shape
-(Radford et al. 2021, arXiv:2103.00020). A product with both photo and text is the normalised mean of the two embeddings:
-ours, since the baseline itself sees one image and one text at a time.
+(Radford et al. 2021, arXiv:2103.00020). A product with both photo and text is one embedding through `moon_zoo.nn.fusion`: by
+default the normalised mean of the two, ours, since the baseline itself sees one image and one text at a time.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from moon_zoo.errors import RecipeError
+from moon_zoo.nn.fusion import Fusion, fusion_layer
 from moon_zoo.nn.heads import ProjectionHead
 
 
@@ -22,16 +23,24 @@ class DualFlowNetwork(nn.Module):
         text_tower: Token ids and mask ``(batch, tokens)`` to features; has ``dim``.
         embedding_dim: Size of the shared space.
         head: Kind of projection: ``linear``, ``mlp``, or ``identity`` for a pair whose towers already agree.
+        fusion: How a photo and a text become one embedding; see `moon_zoo.nn.fusion`.
     """
 
     def __init__(
-        self, image_tower: nn.Module, text_tower: nn.Module, *, embedding_dim: int, head: str = "linear"
+        self,
+        image_tower: nn.Module,
+        text_tower: nn.Module,
+        *,
+        embedding_dim: int,
+        head: str = "linear",
+        fusion: Fusion = "mean",
     ) -> None:
         super().__init__()
         self.image_tower = image_tower
         self.text_tower = text_tower
         self.image_head = _head(head, image_tower, embedding_dim)
         self.text_head = _head(head, text_tower, embedding_dim)
+        self.fusion = fusion_layer(fusion, embedding_dim)
 
     def encode_photo(self, photos: Tensor) -> Tensor:
         """Unit embeddings of photos ``(batch, 3, height, width)`` in ``[0, 255]``: ``(batch, dim)``."""
@@ -60,18 +69,3 @@ def _head(kind: str, tower: nn.Module, embedding_dim: int) -> nn.Module:
             )
         return UnitLength()
     return ProjectionHead(tower_dim, embedding_dim, hidden_dim=tower_dim if kind == "mlp" else None)
-
-
-def fuse(photo: Tensor, text: Tensor, has_photo: Tensor, has_text: Tensor) -> Tensor:
-    """The embedding of something that has a photo, a text, or both: the normalised mean of what is there.
-
-    Args:
-        photo: Unit embeddings, ``(batch, dim)``; rows without a photo are ignored.
-        text: The same for texts.
-        has_photo: Bool, ``(batch,)``.
-        has_text: Bool, ``(batch,)``.
-
-    Returns:
-        Unit embeddings ``(batch, dim)``; zeros where neither is there.
-    """
-    return F.normalize(photo * has_photo[:, None] + text * has_text[:, None], dim=-1)

@@ -14,7 +14,6 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
-from moon_zoo.models.dual_flow.network import fuse
 from moon_zoo.nn.diagnostics import mean_pairwise_cosine
 from moon_zoo.nn.heads import LogitBias, LogitScale
 from moon_zoo.nn.info_nce import info_nce, symmetric_info_nce
@@ -38,13 +37,17 @@ LossName = Literal["info_nce", "siglip"]
 
 
 def with_fused(
-    embeddings: Mapping[str, Tensor], presence: Mapping[str, Tensor], sides: Sequence[str] = ("query", "item")
+    embeddings: Mapping[str, Tensor],
+    presence: Mapping[str, Tensor],
+    fusion: nn.Module,
+    sides: Sequence[str] = ("query", "item"),
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Add ``query`` and ``item``, each fused from its photo and text, to embeddings and presence.
 
     Args:
         embeddings: `PARTS` to unit embeddings, ``(batch, dim)``.
         presence: `PARTS` to bool, ``(batch,)``: whether the sample has it.
+        fusion: A layer of `moon_zoo.nn.fusion`.
         sides: Which sides are there.
 
     Returns:
@@ -53,7 +56,7 @@ def with_fused(
     embeddings, presence = dict(embeddings), dict(presence)
     for side in sides:
         photo, text = f"{side}_photo", f"{side}_text"
-        embeddings[side] = fuse(embeddings[photo], embeddings[text], presence[photo], presence[text])
+        embeddings[side] = fusion(embeddings[photo], embeddings[text], presence[photo], presence[text])
         presence[side] = presence[photo] | presence[text]
     return embeddings, presence
 
@@ -102,25 +105,28 @@ class Objectives(nn.Module):
         """Figures of the last batch, detached: one per objective, the temperature, the queue's staleness."""
         self._pending: dict[str, tuple[Tensor, Tensor, Tensor]] = {}
 
-    def forward(self, embeddings: Mapping[str, Tensor], presence: Mapping[str, Tensor], groups: Tensor) -> Tensor:
+    def forward(
+        self, embeddings: Mapping[str, Tensor], presence: Mapping[str, Tensor], groups: Tensor, fusion: nn.Module
+    ) -> Tensor:
         """The weighted sum over objectives.
 
         Args:
             embeddings: `PARTS` to unit embeddings of this rank's batch, ``(batch, dim)``.
             presence: `PARTS` to bool, ``(batch,)``.
             groups: int64 ``(batch,)``; samples of one group are positives of one another.
+            fusion: The network's, which makes ``query`` and ``item`` of their photos and texts.
 
         Returns:
             A scalar. An objective for which the batch has nothing adds 0.
         """
-        embeddings, presence = with_fused(embeddings, presence)
+        embeddings, presence = with_fused(embeddings, presence, fusion)
         contrast = self._contrast()
         self.logged = {
             "temperature": self.logit_scale.temperature,
             "mean_cosine/item": mean_pairwise_cosine(embeddings["item"], presence["item"]),
         }
-        # Every tower has its place in the graph, whatever the objectives and the batch: DDP waits for all parameters.
-        total = torch.stack([embeddings[part].sum() for part in PARTS]).sum() * 0.0
+        # Towers and fusion have their place in the graph whatever the objectives and the batch: DDP waits for all parameters.
+        total = torch.stack([embeddings[part].sum() for part in (*PARTS, "query", "item")]).sum() * 0.0
         for name, weight in self.weights.items():
             query, document = OBJECTIVES[name]
             value = contrast(
