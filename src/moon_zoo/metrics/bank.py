@@ -124,8 +124,8 @@ class EmbeddingBank(Metric):
         Raises:
             ValueError: Nothing was collected.
         """
-        ids = _over_ranks(self.ids, torch.int64, self.device)
-        embeddings = _over_ranks(self.embeddings, STORAGE[self.storage], self.device)
+        ids = over_ranks(self.ids, torch.int64, self.device)
+        embeddings = over_ranks(self.embeddings, STORAGE[self.storage], self.device)
         if len(ids) == 0:
             raise ValueError("the bank is empty: nothing was collected, or no row was valid")
         order = torch.sort(ids[:, 3], stable=True).indices
@@ -133,7 +133,7 @@ class EmbeddingBank(Metric):
         return Rows(embeddings[order], items, spus, categories, positions)
 
 
-def _over_ranks(parts: list[Tensor], dtype: torch.dtype, device: torch.device) -> Tensor:
+def over_ranks(parts: list[Tensor], dtype: torch.dtype, device: torch.device) -> Tensor:
     """Rows of all ranks, rank 0's first; ranks may hold different numbers of rows, or none."""
     rows = torch.cat(parts) if parts else torch.zeros(0, 0, dtype=dtype, device=device)
     if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
