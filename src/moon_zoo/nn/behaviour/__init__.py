@@ -1,0 +1,1 @@
+"""What a user's history says about the item shown: target attention by ids, and interests by content similarity."""
