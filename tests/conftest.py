@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 os.environ.setdefault(
@@ -15,13 +16,16 @@ os.environ.setdefault(
 )  # several processes share few cores; spinning threads would slow all of them
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+from moon_zoo.data.impressions.raw import RawImpressions
+from moon_zoo.data.impressions.schema import Categorical, Numeric, Schema, Sequence
 from moon_zoo.data.kinds import Product, Search
-from moon_zoo.data.writing import ShardWriter
+from moon_zoo.data.writing import ShardWriter, write_splits
 
 COLOURS = {"red": (200, 40, 40), "green": (40, 160, 60), "blue": (50, 70, 200)}
 THINGS = ("mug", "shirt", "lamp")
 NUM_PRODUCTS = 37
 NUM_SEARCHES = 23
+NUM_IMPRESSIONS = 61
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -108,3 +112,53 @@ def search_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for number in range(NUM_SEARCHES):
             writer.write(f"s{number:03d}", make_search(number))
     return folder
+
+
+def impressions_schema() -> Schema:
+    """Of `make_impressions`."""
+    return Schema(
+        categorical=(
+            Categorical("user_id", "user", "user_id"),
+            Categorical("item_id", "item", "item_id"),
+            Categorical("category", "item", "category"),
+            Categorical("query_item_id", "query", "item_id"),
+        ),
+        numeric=(Numeric("price", "item"),),
+        sequences=(Sequence("history", ("item_id", "category")),),
+        query="query_item_id",
+        time="time",
+    )
+
+
+def make_impressions(count: int = NUM_IMPRESSIONS, first: int = 0) -> pa.Table:
+    """Rows ``first`` to ``first + count - 1``: nine users, items of `make_product` 0 to 19 (their id and leaf category),
+    histories of 0 to 24 items, a price that is missing in every eleventh row."""
+    numbers = [(7 * row + row // 5) % 20 for row in range(first, first + count)]
+    histories = [[(row + 3 * step) % 20 for step in range(row % 5 * (row % 7))] for row in range(first, first + count)]
+    names, leaves = (
+        [f"item-{number:03d}" for number in range(20)],
+        [THINGS[number % 3 - number // 9 % 2] for number in range(20)],
+    )
+    rows = range(first, first + count)
+    return pa.table(
+        {
+            "user_id": [f"user-{row % 9}" for row in rows],
+            "item_id": [names[number] for number in numbers],
+            "category": [leaves[number] for number in numbers],
+            "query_item_id": [names[(number + row % 3) % 20] for number, row in zip(numbers, rows)],
+            "price": [None if row % 11 == 4 else 1.5 * number + 1 for number, row in zip(numbers, rows)],
+            "history.item_id": [[names[number] for number in history] for history in histories],
+            "history.category": [[leaves[number] for number in history] for history in histories],
+            "click": [int((row + number) % 3 == 0) for number, row in zip(numbers, rows)],
+            "time": [1_700_000_000 + 60 * row for row in rows],
+        }
+    )
+
+
+@pytest.fixture(scope="session")
+def impressions_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """61 rows of impressions in 2 shards, `make_impressions`. Read only."""
+    out = tmp_path_factory.mktemp("shards") / "clicks"
+    rows = RawImpressions(impressions_schema(), make_impressions())
+    write_splits(out, [("train", "rows", rows)], source="drawn", licence="CC0-1.0", block_rows=32, max_samples=1)
+    return out / "train"

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, Self
 
+from moon_zoo.data.impressions.block import MARK, Impressions
 from moon_zoo.errors import DataError, did_you_mean
 
 Box = tuple[float, float, float, float]
@@ -224,6 +225,9 @@ KINDS: dict[str, Kind] = {
     for kind in (
         Kind("product", Product, "a product: photos, title, category, attributes", "product.json"),
         Kind("search", Search, "a query (text, photo or both) and the item chosen for it", "query.json"),
+        Kind(
+            Impressions.kind, Impressions, "rows of what was shown to whom and whether it was clicked, as columns", MARK
+        ),
     )
 }
 

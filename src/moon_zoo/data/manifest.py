@@ -32,10 +32,11 @@ class ShardEntry:
 
     Args:
         name: File name beside the manifest.
-        samples: How many samples it holds.
+        samples: How many samples it holds; of impressions, how many rows.
         bytes: Size of the tar.
         sha256: Hash of the tar.
         index_sha256: Hash of its index file.
+        blocks: How many samples of the tar hold them, where one holds many (impressions); None where each holds one.
     """
 
     name: str
@@ -43,6 +44,17 @@ class ShardEntry:
     bytes: int
     sha256: str
     index_sha256: str
+    blocks: int | None = None
+
+    @property
+    def stored(self) -> int:
+        """How many samples the tar and its index have."""
+        return self.samples if self.blocks is None else self.blocks
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; what does not apply is left out, as in sets written before it could."""
+        values = asdict(self)
+        return values if self.blocks is not None else {name: one for name, one in values.items() if name != "blocks"}
 
     @property
     def index_name(self) -> str:
@@ -58,7 +70,8 @@ class Manifest:
         kind: Kind of the samples, a key of `moon_zoo.data.kinds.KINDS`.
         shards: The shards, in the order that numbers the samples.
         fields: Member name with numbers as ``*`` (``photo_*.jpg``) to its type (``image``).
-        vocabularies: ``{"category": [leaf, ...], "attributes": {name: [value, ...]}}``, sorted; empty for other kinds.
+        vocabularies: ``{"category": [leaf, ...], "attributes": {name: [value, ...]}}``, sorted, of products; of
+            impressions ``{name: {"values": [...], "counts": [...]}}``, see `moon_zoo.data.impressions.vocabulary`.
         source: Where the data come from.
         licence: Their licence.
         parents: Fingerprints or paths of the sets this one was made from.
@@ -80,7 +93,7 @@ class Manifest:
 
     @cached_property
     def samples(self) -> int:
-        """How many samples all shards hold together."""
+        """How many samples all shards hold together; of impressions, how many rows."""
         return sum(shard.samples for shard in self.shards)
 
     @cached_property
@@ -91,14 +104,14 @@ class Manifest:
     @cached_property
     def fingerprint(self) -> str:
         """sha256 of kind and shards: equal exactly when the same samples stand in the same order."""
-        canonical = {"kind": self.kind, "shards": [asdict(shard) for shard in self.shards]}
+        canonical = {"kind": self.kind, "shards": [shard.to_json() for shard in self.shards]}
         return hashlib.sha256(json.dumps(canonical, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
     def to_json(self) -> str:
         """The text of `manifest.json`."""
         values = {item.name: getattr(self, item.name) for item in fields(self)}
         ordered = {"format": values.pop("format"), "samples": self.samples, **values}
-        ordered["shards"] = [asdict(shard) for shard in self.shards]
+        ordered["shards"] = [shard.to_json() for shard in self.shards]
         return json.dumps(ordered, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
 
 
@@ -147,7 +160,7 @@ def _parse(values: dict[str, Any]) -> Manifest:
         # A name is joined to the set's folder: anything but a plain file name could point outside of it.
         if not _SHARD_NAME.fullmatch(shard.name):
             raise ValueError(f"the shard name {shard.name!r} is no plain file name ending in .tar")
-        if not all(isinstance(count, int) and count >= 0 for count in (shard.samples, shard.bytes)):
+        if not all(isinstance(count, int) and count >= 0 for count in (shard.samples, shard.bytes, shard.stored)):
             raise ValueError(f"samples and bytes of {shard.name} must be counts")
         if not all(_SHA256.fullmatch(value) for value in (shard.sha256, shard.index_sha256)):
             raise ValueError(f"the hashes of {shard.name} are no sha256")

@@ -1,6 +1,7 @@
 """Random access to a set of shards: any sample by its position, without scanning a tar.
 
-Positions number the samples shard after shard, in the manifest's order. A sample is one ``pread`` of the stretch that
+Positions number the samples shard after shard, in the manifest's order. (Of impressions a sample is a block of rows
+here; `moon_zoo.data.impressions.reading` reads rows.) A sample is one ``pread`` of the stretch that
 its members share in the tar. Indexes and file handles of the shards last used are kept; a set of any size needs no more
 memory.
 """
@@ -51,11 +52,11 @@ class IndexedShards:
         self.kind = kind_of(self.manifest.kind)
         self.folder = remote.parent(manifest_location(path))
         self._cache_bytes = cache_bytes
-        self._ends: list[int] = np.cumsum(self.manifest.shard_sizes).tolist()
+        self._ends: list[int] = np.cumsum([entry.stored for entry in self.manifest.shards]).tolist()
         self._open: OrderedDict[int, _OpenShard] = OrderedDict()
 
     def __len__(self) -> int:
-        return self.manifest.samples
+        return self._ends[-1] if self._ends else 0
 
     def __getitem__(self, position: int) -> Any:
         """The sample at ``position``, a dataclass of its kind."""
@@ -97,6 +98,14 @@ class IndexedShards:
         """
         return self._shard(self.manifest.shards.index(entry)).index
 
+    def file(self, entry: ShardEntry) -> Path:
+        """One of the shards as a file of this machine, fetched where the set is at a URL.
+
+        Raises:
+            DataError: It cannot be fetched.
+        """
+        return self._files(entry)[0]
+
     def close(self) -> None:
         """Close all handles; they open again when needed."""
         while self._open:
@@ -114,7 +123,7 @@ class IndexedShards:
         if not 0 <= position < len(self):
             raise IndexError(f"position {position} of {len(self)} samples")
         number = bisect_right(self._ends, position)
-        first = self._ends[number] - self.manifest.shards[number].samples
+        first = self._ends[number] - self.manifest.shards[number].stored
         return self._shard(number), position - first
 
     def _shard(self, number: int) -> _OpenShard:
@@ -129,14 +138,16 @@ class IndexedShards:
 
     def _open_shard(self, number: int) -> _OpenShard:
         entry = self.manifest.shards[number]
+        path, index_path = self._files(entry)
+        return _OpenShard(entry, path, index_path, remote.join(self.folder, entry.name))
+
+    def _files(self, entry: ShardEntry) -> tuple[Path, Path]:
         location = remote.join(self.folder, entry.name)
         if remote.is_url(self.folder):
             cache = ShardCache(limit_bytes=self._cache_bytes)
             path = cache.fetch(location, sha256=entry.sha256, size=entry.bytes)
-            index_path = cache.fetch(remote.join(self.folder, entry.index_name), sha256=entry.index_sha256)
-        else:
-            path, index_path = Path(location), Path(self.folder) / entry.index_name
-        return _OpenShard(entry, path, index_path, location)
+            return path, cache.fetch(remote.join(self.folder, entry.index_name), sha256=entry.index_sha256)
+        return Path(location), Path(self.folder) / entry.index_name
 
 
 class _OpenShard:
@@ -213,9 +224,9 @@ class _OpenShard:
         index = ShardIndex.from_bytes(
             data, shard=self.entry.name, shard_bytes=self.entry.bytes, sha256=self.entry.index_sha256
         )
-        if len(index) != self.entry.samples:
+        if len(index) != self.entry.stored:
             raise DataError(
-                f"the index of {self.entry.name} has {len(index)} samples, the manifest says {self.entry.samples}",
+                f"the index of {self.entry.name} has {len(index)} samples, the manifest says {self.entry.stored}",
                 where=self._location,
                 change="run moon-zoo inspect --index on the folder",
             )

@@ -14,19 +14,24 @@ import hashlib
 import os
 import re
 import tarfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeGuard
 
 from moon_zoo.data.decoders import TYPES, encode_member, extension_of, refusal
+from moon_zoo.data.impressions.block import Impressions
 from moon_zoo.data.index import IndexBuilder
 from moon_zoo.data.kinds import Sample, kind_of
 from moon_zoo.data.manifest import Manifest, ShardEntry
 from moon_zoo.data.publishing import MANIFEST_NAME, Publication
 from moon_zoo.data.vocabulary import VocabularyBuilder
 from moon_zoo.errors import DataError, ZooError
+
+if TYPE_CHECKING:
+    from moon_zoo.data.impressions.raw import RawImpressions
+    from moon_zoo.data.impressions.spool import ImpressionsSpool
 
 _KEY = re.compile(r"[A-Za-z0-9_\-]{1,80}")
 _FIELD = re.compile(r"[A-Za-z0-9_\-]+(\.[A-Za-z0-9_\-]+)*")
@@ -49,6 +54,7 @@ class ShardWriter:
         stem: Shards are called ``{stem}-000000.tar``; None takes the folder's name.
         overwrite: Replace a set that is at ``folder``.
         extra: Free JSON for the manifest; may be changed until the writer is closed.
+        vocabularies: For the manifest; None gathers the categories and attributes of products.
 
     Example:
         >>> with ShardWriter("shards/mugs", kind="product", source="my shop", licence="mine") as writer:
@@ -72,6 +78,7 @@ class ShardWriter:
         stem: str | None = None,
         overwrite: bool = False,
         extra: dict[str, Any] | None = None,
+        vocabularies: dict[str, Any] | None = None,
     ) -> None:
         self.kind = kind_of(kind)
         self.extra = dict(extra or {})
@@ -84,6 +91,7 @@ class ShardWriter:
         self._keys: set[str] = set()
         self._fields: dict[str, str] = {}
         self._vocabulary = VocabularyBuilder()
+        self._vocabularies = vocabularies
         self._shards: list[ShardEntry] = []
         self._shard: _OpenShard | None = None
         self._given_up = False
@@ -112,7 +120,7 @@ class ShardWriter:
         for field, _ in members:
             self._note(key, field)
         try:
-            self._append(key, members)
+            self._append(key, members, getattr(sample, "rows", None))
         except OSError as error:
             raise self._failed(error) from error
         self._keys.add(key)
@@ -138,7 +146,7 @@ class ShardWriter:
                 kind=self.kind.name,
                 shards=self._shards,
                 fields=dict(sorted(self._fields.items())),
-                vocabularies=self._vocabulary.build(),
+                vocabularies=self._vocabulary.build() if self._vocabularies is None else self._vocabularies,
                 extra=self.extra,
                 **self._about,  # type: ignore[arg-type]
             )
@@ -180,11 +188,11 @@ class ShardWriter:
                 raise DataError(f"member {why or field + ' has a bad name'}", where=f"sample {key}")
             self._fields[pattern] = TYPES[extension_of(field)]
 
-    def _append(self, key: str, members: list[tuple[str, bytes]]) -> None:
+    def _append(self, key: str, members: list[tuple[str, bytes]], rows: int | None) -> None:
         if self._shard is None:
             name = f"{self._stem}-{len(self._shards):06d}.tar"
             self._shard = _OpenShard(self._publication.folder, name)
-        self.bytes += self._shard.add(key, members)
+        self.bytes += self._shard.add(key, members, rows)
         self.samples += 1
         if len(self._shard.index) >= self._max_samples or self._shard.bytes >= self._max_bytes:
             self._finish_shard()
@@ -212,12 +220,16 @@ class _OpenShard:
     def __init__(self, folder: Path, name: str) -> None:
         self.index = IndexBuilder()
         self.bytes = 0
+        self._rows: int | None = None
         self._folder, self._name = folder, name
         self._file = _HashingFile(folder / name)
         self._tar = tarfile.TarFile(fileobj=self._file, mode="w", format=tarfile.USTAR_FORMAT)  # type: ignore[arg-type]
 
-    def add(self, key: str, members: list[tuple[str, bytes]]) -> int:
+    def add(self, key: str, members: list[tuple[str, bytes]], rows: int | None) -> int:
+        """Add a sample; ``rows`` of those that hold several."""
         self.index.begin(key)
+        if rows is not None:
+            self._rows = (self._rows or 0) + rows
         written = 0
         for field, data in members:
             info = tarfile.TarInfo(f"{key}.{field}")  # owner and time stay 0
@@ -235,10 +247,11 @@ class _OpenShard:
         index = self.index.build().to_bytes()
         entry = ShardEntry(
             name=self._name,
-            samples=len(self.index),
+            samples=len(self.index) if self._rows is None else self._rows,
             bytes=self._file.size,
             sha256=self._file.hash.hexdigest(),
             index_sha256=hashlib.sha256(index).hexdigest(),
+            blocks=None if self._rows is None else len(self.index),
         )
         write_file(self._folder / entry.index_name, index)
         return entry
@@ -285,45 +298,116 @@ def write_file(path: Path, data: bytes) -> None:
 
 def write_splits(
     out: str | os.PathLike[str],
-    samples: Iterable[tuple[str, str, Sample]],
+    samples: Iterable[tuple[str, str, Sample | RawImpressions]],
     *,
     kind: str | None = None,
     overwrite: bool = False,
     extra: dict[str, Any] | None = None,
+    extras: Mapping[str, Mapping[str, Any]] | None = None,
+    min_count: int = 1,
+    block_rows: int = 16384,
     **about: Any,
 ) -> dict[str, Manifest]:
     """Write several sets side by side, ``out/<split>`` each; ``out`` appears as a whole or not at all.
 
     Args:
         out: The folder to make.
-        samples: ``(split, key, sample)`` in any order; keys are unique within their split.
+        samples: ``(split, key, sample)`` in any order; keys are unique within their split. Raw rows of impressions
+            (`moon_zoo.data.impressions.raw.RawImpressions`) are written as blocks that share vocabularies, ordered by
+            how often values come in the split ``train``, or in all of them where none is called so.
         kind: Kind of the samples; None takes it from each split's first sample, so splits may differ.
         overwrite: Replace the sets that are at ``out``.
         extra: Free JSON for every manifest.
-        **about: What else `ShardWriter` takes: source, licence, command, parents, max_samples, max_bytes.
+        extras: Split to more of it for that split's manifest; may be filled while samples are drawn.
+        min_count: Of impressions: a value that fewer training rows have counts as out of vocabulary, unless a model
+            says otherwise. All values are written.
+        block_rows: Of impressions: rows of a block.
+        **about: What else `ShardWriter` takes: source, licence, command, parents, max_samples, max_bytes. Of
+            impressions, ``max_samples`` counts blocks.
 
     Returns:
         The manifest of each split, in the order in which they first came.
     """
     writers: dict[str, ShardWriter] = {}
+    manifests: dict[str, Manifest] = {}
+    spool: ImpressionsSpool | None = None
+    order: dict[str, None] = {}
     with Publication(out, overwrite=overwrite) as publication:
+
+        def writer(split: str, **more: Any) -> ShardWriter:
+            return ShardWriter(publication.folder / split, **about, **more)
+
         try:
             for split, key, sample in samples:
-                if split not in writers:
+                if split not in order:
                     if not _KEY.fullmatch(split):
                         raise DataError(
                             f"the split {split!r} must be letters, digits, _ or -", change="the split's name"
                         )
-                    writers[split] = ShardWriter(
-                        publication.folder / split, kind=kind or sample.kind, extra=extra, **about
-                    )
+                    order[split] = None
+                if is_raw(sample):
+                    if split in writers:
+                        raise DataError(f"the split {split} holds {writers[split].kind.name}s and rows of impressions")
+                    spool = spool or _spool(publication.folder, block_rows, min_count)
+                    spool.add(split, key, sample)
+                    continue
+                if split not in writers:
+                    writers[split] = writer(split, kind=kind or sample.kind, extra=extra)
                 writers[split].write(key, sample)
-            manifests = {split: writer.close() for split, writer in writers.items()}
+            for split, one in writers.items():
+                one.extra |= (extras or {}).get(split, {})
+                manifests[split] = one.close()
+            if spool is not None:
+                manifests |= _write_impressions(spool, writer, extra or {}, extras or {}, publication.folder)
         except BaseException as error:
-            for writer in writers.values():
-                writer.abort()
+            for one in writers.values():
+                one.abort()
             if isinstance(error, DataError) and error.where is not None:
                 # The writers know only the hidden work folder, which is gone by the time this is read.
                 error.where = error.where.replace(os.fspath(publication.folder), os.fspath(publication.target))
             raise
+    return {split: manifests[split] for split in order if split in manifests}
+
+
+def is_raw(sample: Any) -> TypeGuard[RawImpressions]:
+    """Whether a sample is raw rows of impressions, which become blocks only when all of them are there."""
+    return sample.kind == Impressions.kind and not isinstance(sample, Impressions)
+
+
+def _spool(folder: Path, block_rows: int, min_count: int) -> ImpressionsSpool:
+    from moon_zoo.data.impressions.spool import ImpressionsSpool  # pyarrow, which nothing else here needs
+
+    return ImpressionsSpool(folder / ".rows", block_rows=block_rows, min_count=min_count)
+
+
+def _write_impressions(
+    spool: ImpressionsSpool,
+    writer: Callable[..., ShardWriter],
+    extra: Mapping[str, Any],
+    extras: Mapping[str, Mapping[str, Any]],
+    folder: Path,
+) -> dict[str, Manifest]:
+    """The sets of all splits with rows."""
+    try:
+        schema = spool.order().to_json()
+        vocabularies = {name: one.to_json() for name, one in spool.vocabularies.items()}
+        manifests = {}
+        for split in spool.splits:
+            statistics = spool.statistics()
+            more = {**extra, "schema": schema, "min_count": spool.min_count, **extras.get(split, {})}
+            with writer(split, kind=Impressions.kind, extra=more, vocabularies=vocabularies) as one:
+                for number, block in enumerate(spool.blocks(split)):
+                    one.write(f"{number:06d}", block)
+                    statistics.add(block)
+                one.extra["impressions"] = statistics.to_json()
+                manifests[split] = one.close()
+        spool.close()
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        raise DataError(
+            "the disk is full; nothing was kept",
+            where=os.fspath(folder),
+            change="the output folder, to a disk with more room, or free some; then run the same command again",
+        ) from error
     return manifests
