@@ -16,7 +16,7 @@ from moon_zoo.models.base import GalleryRow, ZooModule
 
 
 class KeepBest(ModelCheckpoint):
-    """Keeps ``best.ckpt`` and ``last.ckpt``, and remembers the figures and the gallery of the best validation.
+    """Keeps ``best.ckpt`` and ``last.ckpt``, and remembers the figures and the pictures' data of the best validation.
 
     Args:
         folder: Where checkpoints go.
@@ -37,6 +37,7 @@ class KeepBest(ModelCheckpoint):
         )
         self.figures: dict[str, float] = {}
         self.gallery: list[GalleryRow] = []
+        self.report: dict[str, Any] = {}
         self._noted: float | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -64,15 +65,17 @@ class KeepBest(ModelCheckpoint):
             self._noted = best
             self.figures = figures(trainer)
             self.gallery = pl_module.gallery_rows() if isinstance(pl_module, ZooModule) else []
+            self.report = pl_module.report_data() if isinstance(pl_module, ZooModule) else {}
 
     def state_dict(self) -> dict[str, Any]:
         """Lightning's state and the figures, so that a resumed run still knows those of its best checkpoint."""
-        return super().state_dict() | {"figures": self.figures, "noted": self._noted}
+        return super().state_dict() | {"figures": self.figures, "noted": self._noted, "report": self.report}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore `state_dict`."""
         self.figures = dict(state_dict.pop("figures", {}))
         self._noted = state_dict.pop("noted", None)
+        self.report = dict(state_dict.pop("report", {}))
         super().load_state_dict(state_dict)
 
 

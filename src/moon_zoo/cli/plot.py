@@ -1,4 +1,4 @@
-"""`moon-zoo plot`: learning curves of one or several runs, and a run's retrieval gallery, drawn again."""
+"""`moon-zoo plot`: learning curves of one or several runs; a run's retrieval gallery and calibration, drawn again."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from moon_zoo.errors import UsageError
 if TYPE_CHECKING:
     from moon_zoo.cli.run_folder import RunFolder
 
-summary = "learning curves and retrieval galleries of runs"
+summary = "learning curves, retrieval galleries and calibration of runs"
 
 EXAMPLES = """\
   moon-zoo plot runs/first                       into the run's report folder
@@ -36,7 +36,9 @@ def run(args: list[str]) -> int:
         raise UsageError(
             f"{options.output} names no picture", where="--output", change="its ending to .png, .pdf or .svg"
         )
-    pictures = [*_curves(folders, options.output), *(_galleries(folders[0]) if len(folders) == 1 else [])]
+    pictures = _curves(folders, options.output)
+    if len(folders) == 1:
+        pictures += [*_galleries(folders[0]), *_calibrations(folders[0])]
     if not pictures:
         raise UsageError(
             f"{options.runs[0]} has nothing to draw yet", change="the run; or wait for its first validation"
@@ -55,6 +57,12 @@ def _curves(folders: list[RunFolder], output: str | None) -> list[Path]:
     name = "curves.png" if len(folders) == 1 else "compared.png"
     picture = draw_curves(logs, Path(output) if output is not None else folders[0].report / name) if logs else None
     return [picture] if picture is not None else []
+
+
+def _calibrations(folder: RunFolder) -> list[Path]:
+    from moon_zoo.reports.calibration import draw_calibrations
+
+    return draw_calibrations(folder.report)
 
 
 def _galleries(folder: RunFolder) -> list[Path]:

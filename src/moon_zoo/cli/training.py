@@ -185,7 +185,8 @@ def _run(job: Job, stop: StopOnSignal) -> int:
         return _tell_predictions(job, writer)
     final = (cli.keep.figures or figures(trainer)) if fitting else logged(trainer)
     gallery = cli.keep.gallery if fitting and cli.keep.gallery else model.gallery_rows()
-    return _tell_figures(job, final, gallery, data)
+    report = cli.keep.report if fitting and cli.keep.report else model.report_data()
+    return _tell_figures(job, final, gallery, report, data)
 
 
 def _gives_weights_alone(job: Job) -> bool:
@@ -248,11 +249,13 @@ def _announce(job: Job, model: ZooModule) -> None:
         say("it starts with that checkpoint's weights and tokenizer, and with a new optimiser")
 
 
-def _tell_figures(job: Job, final: dict[str, float], gallery: list[GalleryRow], data: Any) -> int:
+def _tell_figures(
+    job: Job, final: dict[str, float], gallery: list[GalleryRow], report: dict[str, Any], data: Any
+) -> int:
     summary.write_metrics(job.folder.metrics_json, final)
     from moon_zoo.reports.run_report import write_report
 
-    pictures = write_report(job.folder.path, gallery, data.shards, curves=job.verb == "fit")
+    pictures = write_report(job.folder.path, gallery, data.shards, report, curves=job.verb == "fit")
     if job.options.json:
         print_json(final)
         return 0

@@ -1,8 +1,8 @@
 """Figures of click prediction over a whole set: AUC, GAUC, logloss, calibration; of all rows, and of cold and warm items.
 
-AUC and GAUC count ties as half (`moon_zoo.metrics.auc`). GAUC is of the whole set: the mean of the users' AUC weighted by their
-rows, over users with both classes, not a mean over batches. Under ``cold/`` and ``warm/`` a user's rows are those of cold (warm)
-items alone. ECE: `moon_zoo.metrics.calibration`.
+AUC and GAUC count ties as half (`moon_zoo.metrics.auc`). GAUC is of the whole set: the mean of the users' AUC weighted by
+their rows, over users with both classes, not a mean over batches. Under ``cold/`` and ``warm/`` a user's rows are those of cold
+(warm) items alone. ECE: `moon_zoo.metrics.calibration`.
 
 A row is two integers (16 bytes). Ranks join rows only part by part, in parts of ``memory_rows`` rows: by score for what needs
 the order of scores, by user for GAUC. Parts depend on the rows of all ranks together, and each is sorted before anything is
@@ -111,9 +111,9 @@ class ClickFigures:
         """The figures, equal on all ranks; `calibration` then has the bins of each group (``all``, ``warm``, ``cold``).
 
         Returns:
-            ``auc``, ``gauc``, ``logloss``, ``ece``, ``predicted_over_actual``, ``click_rate``, ``num_rows``, ``num_users`` (those
-            that GAUC is of), and the same under ``warm/`` and ``cold/``. What is not defined is left out: all of a group
-            without rows, AUC where all rows are of one class, GAUC where no user has both, predicted over actual without
+            ``auc``, ``gauc``, ``logloss``, ``ece``, ``predicted_over_actual``, ``click_rate``, ``num_rows``, ``num_users``
+            (those that GAUC is of), and the same under ``warm/`` and ``cold/``. What is not defined is left out: all of a
+            group without rows, AUC where all rows are of one class, GAUC where no user has both, predicted over actual without
             clicks. An empty set has ``num_rows`` alone, 0.
         """
         counts = _joined(np.array([[len(self._rows), self._cold_rows]])).sum(0)

@@ -222,6 +222,15 @@ class ZooModule(L.LightningModule):
         """Retrieval results worth showing after validation or test; empty where a model retrieves nothing."""
         return []
 
+    def report_data(self) -> dict[str, Any]:
+        """What else is worth a picture after validation or test, as plain values that JSON can hold.
+
+        Returns:
+            Name to data, each kept as ``report/<name>.json`` of the run. ``calibration_<split>`` is drawn: see
+            `moon_zoo.metrics.clicks.ClickFigures.report`.
+        """
+        return {}
+
     def embed(
         self, batch: dict[str, Tensor], modalities: Sequence[str], side: Literal["query", "item"] = "item"
     ) -> dict[str, tuple[Tensor, Tensor]]:

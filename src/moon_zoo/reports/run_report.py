@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from moon_zoo.models.base import GalleryRow
+from moon_zoo.reports.calibration import draw_calibrations, save_data
 from moon_zoo.reports.curves import draw_curves
 from moon_zoo.reports.gallery import Shards, draw_gallery, save_rows
 
 
-def write_report(run: Path, gallery: Sequence[GalleryRow], shards: Shards, *, curves: bool = True) -> list[Path]:
+def write_report(
+    run: Path,
+    gallery: Sequence[GalleryRow],
+    shards: Shards,
+    data: Mapping[str, Any] | None = None,
+    *,
+    curves: bool = True,
+) -> list[Path]:
     """Draw what there is to draw.
 
     Args:
         run: The run's folder.
         gallery: Retrieval results of the last evaluation; those of each split get a picture of their own.
         shards: Where the gallery's samples are.
+        data: What else the model has to show, by name; see `moon_zoo.models.base.ZooModule.report_data`.
         curves: Whether the learning curves may have changed.
 
     Returns:
@@ -30,4 +40,6 @@ def write_report(run: Path, gallery: Sequence[GalleryRow], shards: Shards, *, cu
         rows = [row for row in gallery if row.query.split == split]
         save_rows(rows, run / "report" / f"gallery_{split}.json")
         pictures.append(draw_gallery(rows, shards, run / "report" / f"gallery_{split}.png"))
+    save_data(data or {}, run / "report")
+    pictures += draw_calibrations(run / "report", names=data or {})
     return [picture for picture in pictures if picture is not None]
