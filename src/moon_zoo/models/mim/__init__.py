@@ -1,0 +1,1 @@
+"""Content interest in click prediction: MIM's third stage and its relatives."""
