@@ -87,7 +87,7 @@ def draw_calibration(groups: Mapping[str, Calibration], target: Path) -> Path | 
         shown = {name: bins for name, bins in shown.items() if name != "all"}  # the other group has no rows
     if not shown:
         return None
-    picture = figure(9.6, 4.5)
+    picture = figure(9.6, 4.7)
     left, right = picture.add_subplot(1, 2, 1), picture.add_subplot(1, 2, 2)
     for name, bins in shown.items():
         colour, width = _look(name, alone=len(shown) == 1)
@@ -105,7 +105,15 @@ def draw_calibration(groups: Mapping[str, Calibration], target: Path) -> Path | 
     _gap_panel(right)
     split = target.stem.removeprefix(NAME)
     picture.text(0.012, 0.975, f"calibration, {split}", ha="left", va="top", fontsize=12, color=INK)
-    picture.tight_layout(rect=(0, 0, 1, 0.93), w_pad=2.5)
+    picture.legend(
+        *left.get_legend_handles_labels(),
+        loc="upper right",
+        fontsize=8,
+        edgecolor="none",
+        labelcolor=INK,
+        handlelength=1.4,
+    )
+    picture.tight_layout(rect=(0, 0, 1, 0.96 - 0.035 * len(shown)), w_pad=2.5)
     return save(picture, target)
 
 
@@ -137,7 +145,6 @@ def _share_panel(axes: Axes, highest: float) -> None:
     axes.set_xlim(0, highest)
     axes.set_ylim(0, highest)
     axes.set_aspect("equal", adjustable="box")
-    axes.legend(fontsize=7.5, framealpha=0.85, edgecolor="none", labelcolor=INK, handlelength=1.2, loc="upper left")
     _percent(axes)
 
 
@@ -150,5 +157,5 @@ def _gap_panel(axes: Axes) -> None:
 def _percent(axes: Axes) -> None:
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(6))
-        axis.set_major_formatter(PercentFormatter(1.0))
+        axis.set_major_formatter(PercentFormatter(1.0, decimals=None))
     axes.set_xlabel("predicted (mean of each bin of equally many rows)", fontsize=8, color=FAINT)
