@@ -18,8 +18,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from moon_zoo.errors import UsageError, ZooError
-from moon_zoo.studies.steps import Step, keys, ordered
+from moon_zoo.errors import Faults, UsageError, ZooError
+from moon_zoo.studies.steps import Step, keys, ordered, relative
 
 STUDY = "study.json"
 RECORDS = "steps"
@@ -131,8 +131,11 @@ class Folder:
     def finished(self, step: Step, key: str) -> Record | None:
         """The record of a step that need not be done again."""
         record = self.record(step)
-        made = step.writes is None or (step.writes.is_dir() and any(step.writes.iterdir()))
-        return record if record is not None and record.key == key and made else None
+        return record if record is not None and record.key == key else None
+
+    def has(self, step: Step) -> bool:
+        """Whether what a step made is still there; True for one that makes nothing."""
+        return step.writes is None or (step.writes.is_dir() and any(step.writes.iterdir()))
 
     def clear(self, step: Step) -> None:
         """Remove what a step left behind, whole or not."""
@@ -174,9 +177,19 @@ class Folder:
 
 
 def state(steps: Sequence[Step], folder: Folder) -> dict[str, Record | None]:
-    """Every step by name, with its record where it is finished."""
+    """Every step by name, with its record where it need not be done again.
+
+    A folder that is gone is made again only if a step that is to be done needs it: whoever has his figures may delete it.
+    """
     known = keys(ordered(steps), folder.path)
-    return {step.name: folder.finished(step, known[step.name]) for step in steps}
+    found: dict[str, Record | None] = {}
+    wanted: set[str] = set()
+    for step in reversed(steps):
+        record = folder.finished(step, known[step.name])
+        found[step.name] = record if folder.has(step) or step.name not in wanted else None
+        if found[step.name] is None:
+            wanted |= set(step.needs)
+    return {step.name: found[step.name] for step in steps}
 
 
 def require_same_study(steps: Sequence[Step], folder: Folder) -> None:
@@ -185,8 +198,6 @@ def require_same_study(steps: Sequence[Step], folder: Folder) -> None:
     Raises:
         UsageError: A step of that name was finished by another command.
     """
-    from moon_zoo.studies.steps import relative
-
     for step in steps:
         record = folder.record(step)
         if record is not None and relative(record.command, folder.path) != relative(step.command, folder.path):
@@ -198,7 +209,7 @@ def require_same_study(steps: Sequence[Step], folder: Folder) -> None:
 
 
 def carry_out(
-    steps: Sequence[Step], folder: Folder, execute: Execute, *, told: Told | None = None, clock: Any = time.monotonic
+    steps: Sequence[Step], folder: Folder, execute: Execute, *, told: Told | None = None
 ) -> dict[str, Record]:
     """Do every step that is not finished, in order.
 
@@ -207,7 +218,6 @@ def carry_out(
         folder: The study's.
         execute: Carries one command out.
         told: Hears of every step.
-        clock: Seconds; of this process when not said.
 
     Returns:
         Name to record, of every step.
@@ -217,33 +227,33 @@ def carry_out(
     """
     steps = ordered(steps)
     known = keys(steps, folder.path)
-    finished = {step.name: folder.finished(step, known[step.name]) for step in steps}
+    finished = state(steps, folder)
     found: dict[str, Record] = {}
     pace = _Pace()
-    for number, step in enumerate(steps, 1):
 
-        def tell(what: str, seconds: float) -> None:
-            if told is not None:
-                rest = [later for later in steps[number - (what == "begins") :] if finished[later.name] is None]
-                told(Event(what, step, number, len(steps), seconds, pace.of(rest)))
+    def tell(what: str, place: int, seconds: float) -> None:
+        if told is not None:
+            rest = [later for later in steps[place + (what != "begins") :] if finished[later.name] is None]
+            told(Event(what, steps[place], place + 1, len(steps), seconds, pace.of(rest)))
 
+    for place, step in enumerate(steps):
         record = finished[step.name]
         if record is not None:
             found[step.name] = record
-            tell("kept", record.seconds)
+            tell("kept", place, record.seconds)
             continue
         folder.clear(step)
-        tell("begins", 0.0)
-        began = clock()
+        tell("begins", place, 0.0)
+        began = time.monotonic()
         try:
             result = dict(execute(step))
         except ZooError as error:
             raise _about(step, error) from error
-        record = Record(step.name, step.command, known[step.name], round(clock() - began, 3), result)
+        record = Record(step.name, step.command, known[step.name], round(time.monotonic() - began, 3), result)
         folder.keep(record)
         finished[step.name] = found[step.name] = record
         pace.learn(step, record.seconds)
-        tell("ends", record.seconds)
+        tell("ends", place, record.seconds)
     return found
 
 
@@ -286,9 +296,11 @@ def _read(path: Path) -> dict[str, Any]:
 def _about(step: Step, error: ZooError) -> ZooError:
     """The error with the step it came from; several faults of one check keep their list."""
     place = f"the step {step.name} of the study: {step.command}"
+    if isinstance(error, Faults):
+        return UsageError(f"{error}", where=place, change="what the study was asked for, or the recipe")
     return type(error)(
-        f"{error.what}",
+        error.what,
         where=place if error.where is None else f"{error.where}\n          in {place}",
         change=error.change,
         suggestions=error.suggestions,
-    ) if not hasattr(error, "faults") else UsageError(f"{place}\n{error}")
+    )

@@ -118,7 +118,9 @@ def exchange_rates(
     """
     count = len(downstream)
     if downstream.ndim != 2 or count < LEAST_CHECKPOINTS:
-        raise ValueError(f"downstream has shape {downstream.shape}; at least {LEAST_CHECKPOINTS} checkpoints are needed")
+        raise ValueError(
+            f"downstream has shape {downstream.shape}; at least {LEAST_CHECKPOINTS} checkpoints are needed"
+        )
     if not np.isfinite(downstream).all():
         raise ValueError("downstream has gaps")
     varied = {name: values for name, values in metrics.items() if np.isfinite(values).all() and np.ptp(values) > 0}
@@ -152,7 +154,9 @@ def exchange_rates(
     return sorted(found, key=lambda one: (-np.nan_to_num(one.oriented, nan=-2.0), one.metric))
 
 
-def line_band(x: np.ndarray, downstream: np.ndarray, at: np.ndarray, *, draws: int = DRAWS, seed: int = 0) -> np.ndarray:
+def line_band(
+    x: np.ndarray, downstream: np.ndarray, at: np.ndarray, *, draws: int = DRAWS, seed: int = 0
+) -> np.ndarray:
     """The 95 % band of the line, ``(2, len(at))``: lower and upper.
 
     Args:
