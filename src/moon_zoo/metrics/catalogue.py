@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Direction = Literal["higher", "lower", ""]
@@ -56,7 +56,15 @@ class MetricInfo:
 OBJECTIVES = (*TASKS, "query_to_product", "item_photo_to_text")
 """Contrastive objectives that are logged one by one."""
 
-_PLACEHOLDERS = {"task": "|".join(TASKS), "objective": "|".join(OBJECTIVES), "k": r"\d+"}
+ITEM_GROUPS = {"warm": "of rows whose item training saw", "cold": "of rows whose item training never saw"}
+"""Groups of rows that figures of clicks are also given for, under ``{group}/``."""
+
+_PLACEHOLDERS = {
+    "task": "|".join(TASKS),
+    "objective": "|".join(OBJECTIVES),
+    "group": "|".join(ITEM_GROUPS),
+    "k": r"\d+",
+}
 
 
 def _info(
@@ -68,6 +76,60 @@ def _info(
     high: float | None = None,
 ) -> MetricInfo:
     return MetricInfo(pattern, unit, direction, meaning, low, high)
+
+
+_CLICKS: list[MetricInfo] = [
+    _info(
+        "auc",
+        "fraction",
+        "higher",
+        "Share of pairs of a clicked row and one that was not in which the clicked one scores higher; an equal score is half. "
+        "Left out where all rows are of one class.",
+        high=1.0,
+    ),
+    _info(
+        "gauc",
+        "fraction",
+        "higher",
+        "AUC inside each user's rows, averaged over the users of the whole set that have both classes, weighted by their rows.",
+        high=1.0,
+    ),
+    _info("logloss", "nats", "lower", "Mean cross entropy of the click under the predicted probability."),
+    _info(
+        "ece",
+        "fraction",
+        "lower",
+        "Expected calibration error: |mean predicted probability - share clicked| of 15 bins of equally many rows, averaged "
+        "over rows. Noise alone lifts it above 0 in small sets.",
+        high=1.0,
+    ),
+    _info(
+        "predicted_over_actual", "ratio", "", "Sum of predicted probabilities over the number of clicks; 1 is right."
+    ),
+    _info("click_rate", "fraction", "", "Share of rows that were clicked.", high=1.0),
+    _info("num_rows", "rows", "", "Rows that the figures are of."),
+    _info("num_users", "users", "", "Users with clicked and other rows: those that gauc is of."),
+]
+CLICK_FIGURES = tuple(info.pattern for info in _CLICKS)
+"""Figures of clicks, in the order of their table."""
+
+_BEST_KNOWN = ("auc", "gauc", "logloss")
+
+
+def _of_groups(infos: Iterable[MetricInfo]) -> list[MetricInfo]:
+    """The same figures for all rows and for each group of items, each followed by that of the true probabilities if known."""
+    found = []
+    for info in infos:
+        best = replace(
+            info,
+            pattern=f"{info.pattern}_bayes",
+            direction="",
+            meaning=f"{info.pattern} of the true click probabilities, known for simulated data: the best that can be expected.",
+        )
+        for one in (info, best) if info.pattern in _BEST_KNOWN else (info,):
+            said = f"{one.pattern} of rows of warm items (training saw them) or cold ones (it did not)."
+            found += [one, replace(one, pattern=f"{{group}}/{one.pattern}", meaning=said)]
+    return found
 
 
 _KNOWN: list[MetricInfo] = [
@@ -105,6 +167,21 @@ _KNOWN: list[MetricInfo] = [
     _info("{task}/num_queries", "queries", "", "Queries that have a right document; the figures are of these."),
     _info("{task}/num_skipped", "queries", "", "Queries without any right document, left out of all figures."),
     _info("{task}/num_documents", "documents", "", "Documents that every query is ranked against."),
+    _info(
+        "alignment",
+        "squared distance",
+        "lower",
+        "Mean squared distance of queries (photos where there are any) to their own product; 0 is perfect.",
+        high=4.0,
+    ),
+    _info(
+        "uniformity",
+        "nats",
+        "lower",
+        "Log of the mean of exp(-2 squared distance) over pairs of products; 0 is collapse to a point, about -4 is even.",
+        low=-8.0,
+        high=0.0,
+    ),
     _info(
         "zero_shot/category_accuracy",
         "fraction",
@@ -163,6 +240,22 @@ _KNOWN: list[MetricInfo] = [
     _info("learning_rate", "1/step", "", "Learning rate of the first parameter group."),
     _info("gradient_norm", "nats", "", "Length of the gradient before clipping."),
     _info("samples_per_second", "samples/s", "higher", "Training samples per second of wall time, all ranks together."),
+    *_of_groups(_CLICKS),
+    _info(
+        "alignment",
+        "squared distance",
+        "lower",
+        "Mean squared distance between the unit embeddings of a pair that belongs together (Wang and Isola 2020).",
+        high=4.0,
+    ),
+    _info(
+        "uniformity",
+        "nats",
+        "lower",
+        "log mean exp(-2 squared distance) over pairs of different items: 0 is collapse, lower is more evenly spread.",
+        low=-8.0,
+        high=0.0,
+    ),
 ]
 
 

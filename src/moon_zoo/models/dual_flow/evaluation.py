@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from moon_zoo.metrics.bank import EmbeddingBank, Rows, retrieval_figures, top_results
+from moon_zoo.metrics.uniformity import alignment, uniformity
 from moon_zoo.metrics.zero_shot import ZeroShotAccuracy
 from moon_zoo.models.base import GalleryRow, Shown
 from moon_zoo.models.dual_flow.objectives import with_fused
@@ -23,6 +24,8 @@ from moon_zoo.nn.positives import Groups
 from moon_zoo.nn.tiles import Exclusions, tiled_logsumexp
 
 KS = (1, 5, 10)
+MOST_COMPARED = 20_000
+"""Products that uniformity is taken over; its work grows with their square."""
 SHOWN_QUERIES = 4
 SHOWN_RESULTS = 6
 
@@ -151,8 +154,27 @@ class RetrievalEvaluation:
             if accuracy == accuracy:  # not NaN: something was counted
                 figures[key] = accuracy
                 figures[f"{key}_chance"] = 1 / len(metric.class_ids)
+        figures |= self._spread()
         loss = self._loss(scale)
         return figures if loss is None else {"loss": loss, **figures}
+
+    def _spread(self) -> dict[str, float]:
+        """Alignment of queries with their own products, and uniformity of the products."""
+        items = self._rows["item"]
+        if items is None or len(items) < 2:
+            return {}
+        figures = {"uniformity": uniformity(items.embeddings[:MOST_COMPARED])}
+        asking = next(
+            (self._rows[name] for name in ("photo", "combined", "text") if self._rows[name] is not None), None
+        )
+        if asking is not None:
+            order = torch.argsort(items.items)
+            places = torch.searchsorted(items.items[order], asking.items).clamp_max(len(order) - 1)
+            own = items.select(order[places])
+            there = own.items == asking.items  # a gallery may lack a query's item
+            if bool(there.any()):
+                figures["alignment"] = alignment(asking.embeddings[there], own.embeddings[there])
+        return figures
 
     def _tasks(self) -> list[_Task]:
         titles_ask = self._rows["text"] is None
