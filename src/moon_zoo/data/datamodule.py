@@ -15,6 +15,8 @@ import lightning as L
 
 from moon_zoo.data.cache import DEFAULT_CACHE_BYTES
 from moon_zoo.data.dataset import ShardDataset, ShardLoader, shard_loader
+from moon_zoo.data.impressions.dataset import RowDataset
+from moon_zoo.data.impressions.reading import open_shards
 from moon_zoo.data.inputs import Inputs
 from moon_zoo.data.machine import usable_cores
 from moon_zoo.data.manifest import Manifest
@@ -30,9 +32,10 @@ _MOST_DEFAULT_WORKERS = 8
 
 
 class ShardDataModule(L.LightningDataModule):
-    """Shards of products or searches.
+    """Shards of products, searches or impressions.
 
-    Each split is a set of shards: its folder, its ``manifest.json``, or an fsspec URL of either. Tars without a
+    Each split is a set of shards: its folder, its ``manifest.json``, or an fsspec URL of either. For a model that takes
+    impressions and has learned already, it may be a table of raw rows (.csv, .tsv, .jsonl, .parquet). Tars without a
     manifest can be
     streamed: a path or URL of a tar, with braces for several (``shards/{000..031}.tar``); see `moon_zoo.data.streaming`
         for
@@ -53,6 +56,8 @@ class ShardDataModule(L.LightningDataModule):
         on_error: What happens with a sample that cannot be read: ``raise``, or ``skip``, which counts it and goes on.
         cache_bytes: Room on the local disk for shards that are fetched from URLs.
         streamed_length: Samples per epoch of a streamed ``train``.
+        history_log: For splits that are tables: a table of earlier events with the same columns, from whose clicks the rows'
+            histories are derived by user and time.
     """
 
     writes_its_shards: ClassVar[bool] = False
@@ -74,6 +79,7 @@ class ShardDataModule(L.LightningDataModule):
         on_error: Literal["raise", "skip"] = "raise",
         cache_bytes: int = DEFAULT_CACHE_BYTES,
         streamed_length: int | None = None,
+        history_log: str | None = None,
     ) -> None:
         super().__init__()
         for name, value, least in (
@@ -104,8 +110,9 @@ class ShardDataModule(L.LightningDataModule):
         self.on_error = on_error
         self.cache_bytes = cache_bytes
         self.streamed_length = streamed_length
+        self.history_log = history_log
         self._inputs: Inputs | None = None
-        self._shards: dict[str, IndexedShards] = {}
+        self._shards: dict[str, Any] = {}
         self._datasets: dict[str, ShardDataset] = {}
         self._train_sampler: EpochSampler | None = None
         self._resume: Start | None = None
@@ -115,9 +122,7 @@ class ShardDataModule(L.LightningDataModule):
     @property
     def inputs(self) -> Inputs:
         """What turns samples into tensors: the model's, or what was set here where there is no trainer."""
-        if self._inputs is not None:
-            return self._inputs
-        inputs = getattr(self._model(), "inputs", None)
+        inputs = self._known_inputs()
         if inputs is None:
             raise RuntimeError("no inputs: attach a trainer with a model, or set `datamodule.inputs`")
         return inputs
@@ -126,8 +131,9 @@ class ShardDataModule(L.LightningDataModule):
     def inputs(self, inputs: Inputs) -> None:
         self._inputs = inputs
 
-    def shards(self, split: str) -> IndexedShards:
-        """The shards of a split (`SPLITS`), for reading by position.
+    def shards(self, split: str) -> Any:
+        """The shards of a split (`SPLITS`), for reading by position: `IndexedShards`, or `RowShards` and `TableRows` of
+        impressions.
 
         Raises:
             DataError: The split has none, they cannot be read, or the model takes another kind.
@@ -140,7 +146,8 @@ class ShardDataModule(L.LightningDataModule):
                     where=_option(split),
                     change=f"run moon-zoo inspect --index on its folder, and name that in {_option(split)}",
                 )
-            shards = IndexedShards(path, cache_bytes=self.cache_bytes)
+            schema = getattr(self._known_inputs(), "schema", None)
+            shards = open_shards(path, schema=schema, history_log=self.history_log, cache_bytes=self.cache_bytes)
             self._check_kind(split, shards.manifest.kind)
             self._shards[split] = shards
         return self._shards[split]
@@ -340,8 +347,9 @@ class ShardDataModule(L.LightningDataModule):
     # Helpers ------------------------------------------------------------------------------------------------------
 
     def _loader(self, split: str, sampler: EpochSampler, training: bool) -> ShardLoader:
-        dataset = ShardDataset(
-            self.shards(split),
+        shards = self.shards(split)
+        dataset = (ShardDataset if isinstance(shards, IndexedShards) else RowDataset)(
+            shards,
             self.inputs,
             training=training,
             seed=self.seed,
@@ -424,6 +432,9 @@ class ShardDataModule(L.LightningDataModule):
         if path is None:
             raise DataError(f"no shards are given for {split}", change=f"{_option(split)}, to a folder of shards")
         return path
+
+    def _known_inputs(self) -> Any:
+        return self._inputs if self._inputs is not None else getattr(self._model(), "inputs", None)
 
     def _model(self) -> Any:
         return None if self.trainer is None else self.trainer.lightning_module

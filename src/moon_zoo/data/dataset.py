@@ -91,11 +91,12 @@ class ShardDataset(Dataset):
         """The batch of several tickets: what ``inputs.batch`` made, ``index`` and ``valid``; packed up in workers."""
         try:
             self._outbox.begin()
-            return self._outbox.post(self._batch([read_ticket(code) for code in codes]))
+            return self._outbox.post(self._batch(codes))
         except ZooError as error:
             return Failure(error)
 
-    def _batch(self, tickets: list[Ticket]) -> dict[str, Tensor]:
+    def _batch(self, codes: Sequence[int]) -> dict[str, Tensor]:
+        tickets = [read_ticket(code) for code in codes]
         rows: list[Row | None] = []
         for ticket in tickets:
             try:
@@ -157,11 +158,11 @@ class ShardDataset(Dataset):
                     return field
         return None
 
-    def _note(self, error: DataError) -> None:
+    def _note(self, error: DataError, rows: int = 1) -> None:
         worker = get_worker_info()
         slot = _MOST_WORKERS if worker is None else worker.id % _MOST_WORKERS
-        self._skipped[slot] += 1
-        if self._skipped[slot] <= _TOLD_PER_WORKER:
+        self._skipped[slot] += rows
+        if self._skipped[slot] <= _TOLD_PER_WORKER * rows:
             log.warning("skipped: %s", error)
 
     def _filler(self, ticket: Ticket) -> Row:

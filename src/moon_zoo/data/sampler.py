@@ -37,6 +37,13 @@ def read_ticket(code: int) -> Ticket:
     return Ticket(code >> _POSITION_BITS, code & ((1 << _POSITION_BITS) - 1), valid)
 
 
+def read_tickets(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Epoch and position int64, and valid bool, of many draws at once; see `read_ticket`."""
+    valid = codes >= 0
+    codes = np.where(valid, codes, -1 - codes)
+    return codes >> _POSITION_BITS, codes & ((1 << _POSITION_BITS) - 1), valid
+
+
 def mix(*numbers: int) -> int:
     """One seed of 63 bits from several numbers (Steele et al. 2014, SplitMix64, chained).
 

@@ -14,7 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from moon_zoo.data.impressions.block import LABEL, NUMBER, RANGE, TIME
+from moon_zoo.data.impressions.block import ID, LABEL, NUMBER, RANGE, TIME, Pool
+from moon_zoo.data.impressions.pieces import Piece
 from moon_zoo.data.impressions.pools import expand, used
 from moon_zoo.data.impressions.schema import Schema, Sequence
 from moon_zoo.errors import DataError, did_you_mean
@@ -87,6 +88,34 @@ def check_names(schema: Schema) -> None:
                     f"the sequence {sequence.name} has a field {field!r}, a name that ranges have",
                     change="the column's name in the table",
                 )
+
+
+def encoded(schema: Schema, batch: pa.RecordBatch, encode: Encode, first: int) -> Piece:
+    """Rows as columns of the types they are kept in, in the order of `column_types`.
+
+    Args:
+        schema: What the columns are; those of label, time, truth and sequences are left out where the batch lacks them.
+        batch: The rows.
+        encode: Texts to ids.
+        first: Number of the first row, for messages.
+
+    Raises:
+        DataError: A value is not what its column holds; the message names column and row.
+    """
+    there = set(batch.schema.names)
+    columns = {one.name: ids(batch, one.name, one.vocabulary, encode, first) for one in schema.categorical}
+    columns |= {one.name: numbers(batch, one.name, first) for one in schema.numeric}
+    if schema.label in there:
+        columns[schema.label] = labels(batch, schema.label, first)
+    if schema.time in there:
+        columns[schema.time] = times(batch, schema.time, first)
+    columns |= {name: numbers(batch, name, first) for name in schema.truth if name in there}
+    sequences = {}
+    for one in schema.sequences:
+        if there.issuperset(one.columns):
+            start, length, fields = sequence(batch, one, schema.vocabulary_of, encode, first)
+            sequences[one.name] = Pool(start.astype(ID), length.astype(ID), fields)
+    return Piece(columns, sequences)
 
 
 def ids(batch: pa.RecordBatch, name: str, vocabulary: str, encode: Encode, first: int) -> np.ndarray:
@@ -240,6 +269,8 @@ def _ranges(column: pa.Array, name: str) -> tuple[np.ndarray, np.ndarray, pa.Arr
 
 def _encoded(values: pa.Array, name: str, vocabulary: str, encode: Encode, where: Callable[[int], str]) -> np.ndarray:
     kind = values.type.value_type if pa.types.is_dictionary(values.type) else values.type
+    if pa.types.is_dictionary(values.type) and values.dictionary.null_count:
+        values = values.dictionary_decode()
     if values.null_count:
         raise DataError(
             f"{name} of {where(_first_null(values))} is missing ({values.null_count:,} such among {len(values):,})",

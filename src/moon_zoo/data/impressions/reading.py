@@ -14,7 +14,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,6 +29,9 @@ from moon_zoo.data.index import ShardIndex
 from moon_zoo.data.manifest import Manifest, ShardEntry
 from moon_zoo.data.reading import IndexedShards
 from moon_zoo.errors import DataError
+
+if TYPE_CHECKING:
+    from moon_zoo.data.impressions.table import TableRows
 
 KEPT_SHARDS = 24
 """Shards that stay mapped per process: several windows of `EpochOrder`."""
@@ -319,3 +322,36 @@ def _header(begin: bytes) -> tuple[int, np.dtype, int]:
     if len(shape) != 1:
         raise ValueError(f"its shape is {shape}")
     return stream.tell(), dtype, shape[0]
+
+
+def open_shards(
+    path: str | os.PathLike[str],
+    *,
+    schema: Schema | None = None,
+    history_log: str | None = None,
+    cache_bytes: int = DEFAULT_CACHE_BYTES,
+) -> IndexedShards | RowShards | TableRows:
+    """What is at a path: samples, rows of impressions, or raw rows of a table.
+
+    Args:
+        path: A set's folder, its ``manifest.json``, an fsspec URL of either, or a table file.
+        schema: What a table's columns are; a model that has learned knows it.
+        history_log: See `TableRows`.
+        cache_bytes: Room for shards fetched from URLs.
+
+    Raises:
+        DataError: It cannot be read, or is a table of which no schema is known.
+    """
+    from moon_zoo.data.impressions.table import TableRows, is_table  # readers of tables, which sets need not
+
+    text = os.fspath(path)
+    if not is_table(text):
+        shards = IndexedShards(path, cache_bytes=cache_bytes)
+        return RowShards(path, cache_bytes=cache_bytes) if shards.manifest.kind == Impressions.kind else shards
+    if schema is None:
+        raise DataError(
+            f"{text} is a table, whose columns nobody has declared yet",
+            where=text,
+            change=f"the path, to a set of impressions (moon-zoo pack impressions {text} --to DIR), or use a trained model",
+        )
+    return TableRows(path, schema, history_log=history_log)

@@ -7,7 +7,7 @@ vocabularies, one batch of the source and one block, never the table.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
@@ -16,8 +16,8 @@ import numpy as np
 import pyarrow as pa
 
 from moon_zoo.data.impressions import raw
-from moon_zoo.data.impressions.block import ID, Impressions, Pool
-from moon_zoo.data.impressions.pools import used
+from moon_zoo.data.impressions.block import ID, Impressions, Pool, column_types
+from moon_zoo.data.impressions.pieces import Piece, joined
 from moon_zoo.data.impressions.raw import RawImpressions
 from moon_zoo.data.impressions.schema import Numeric, Schema
 from moon_zoo.data.impressions.statistics import Moments, SplitStatistics
@@ -122,20 +122,20 @@ class ImpressionsSpool:
 
     def blocks(self, split: str) -> Iterator[Impressions]:
         """The blocks of a split, in the order of its rows, after `order`."""
-        pending: list[_Piece] = []
+        pending: list[Piece] = []
         rows = 0
         for piece in self._batches(split):
             at = 0
             while rows + len(piece) - at >= self.block_rows:
                 pending.append(piece.slice(at, at + self.block_rows - rows))
                 at += self.block_rows - rows
-                yield self._block(pending)
+                yield _block(pending)
                 pending, rows = [], 0
             if at < len(piece):
                 pending.append(piece.slice(at, len(piece)))
                 rows += len(piece) - at
         if pending:
-            yield self._block(pending)
+            yield _block(pending)
 
     def statistics(self) -> SplitStatistics:
         """An empty account of a split, to be fed with its blocks."""
@@ -153,25 +153,14 @@ class ImpressionsSpool:
     def _add(self, split: str, batch: pa.RecordBatch) -> None:
         schema, place = self.schema, self._splits[split]
         assert schema is not None
-        first = place.rows + 1
-        arrays: list[np.ndarray] = []
+        piece = raw.encoded(schema, batch, self._encode, first=place.rows + 1)
         for one in schema.categorical:
-            values = raw.ids(batch, one.name, one.vocabulary, self._encode, first)
+            # What was looked at or asked for before was not thereby shown: items are counted in the item's column alone.
             if one.vocabulary != schema.item_vocabulary or one.name == schema.item:
-                self._count(split, one.vocabulary, values)
-            arrays.append(values)
+                self._count(split, one.vocabulary, piece.columns[one.name])
         for number in schema.numeric:
-            values = raw.numbers(batch, number.name, first)
-            self._moments[split][number.name].add(values)
-            arrays.append(values)
-        arrays.append(raw.labels(batch, schema.label, first))
-        if schema.time is not None:
-            arrays.append(raw.times(batch, schema.time, first))
-        arrays += [raw.numbers(batch, name, first) for name in schema.truth]
-        for sequence in schema.sequences:
-            start, length, fields = raw.sequence(batch, sequence, schema.vocabulary_of, self._encode, first)
-            arrays += [start.astype(ID), length.astype(ID), *fields.values()]
-        for array in arrays:
+            self._moments[split][number.name].add(piece.columns[number.name])
+        for array in _arrays(piece):
             np.save(place.file, array, allow_pickle=False)
         place.rows += batch.num_rows
         place.batches += 1
@@ -181,7 +170,6 @@ class ImpressionsSpool:
         return np.array([seen.setdefault(text, len(seen)) for text in texts.to_pylist()], dtype=ID)
 
     def _count(self, split: str, vocabulary: str, values: np.ndarray) -> None:
-        # What was looked at or asked for before was not thereby shown: items are counted in the item's column alone.
         before = self._counts[split][vocabulary]
         counts = np.bincount(values, minlength=len(before))
         counts[: len(before)] += before
@@ -193,68 +181,37 @@ class ImpressionsSpool:
             moments.join(self._moments[split][number.name])
         return replace(number, mean=moments.mean, std=moments.std, missing=moments.missing)
 
-    def _batches(self, split: str) -> Iterator[_Piece]:
+    def _batches(self, split: str) -> Iterator[Piece]:
+        """What was laid down, with final ids."""
         assert self.schema is not None
         place, schema = self._splits[split], self.schema
         place.file.flush()
-        translate: Callable[[str], np.ndarray] = lambda column: self._translate[schema.vocabulary_of(column)]  # noqa: E731
-        plain = [one.name for one in schema.numeric] + [schema.label]
-        plain += [schema.time] if schema.time is not None else []
-        plain += schema.truth
         with place.path.open("rb", buffering=1 << 20) as file:
 
             def load() -> np.ndarray:
                 array: np.ndarray = np.load(file, allow_pickle=False)
                 return array
 
+            def load_ids(column: str) -> np.ndarray:
+                return self._translate[schema.vocabulary_of(column)][load()]
+
+            ids = set(schema.id_columns)
             for _ in range(place.batches):
-                columns = {one.name: translate(one.name)[load()] for one in schema.categorical}
-                columns |= {name: load() for name in plain}
+                columns = {name: load_ids(name) if name in ids else load() for name in column_types(schema)}
                 sequences = {}
-                for sequence in schema.sequences:
+                for one in schema.sequences:
                     start, length = load(), load()
-                    fields = {one: translate(column)[load()] for one, column in zip(sequence.fields, sequence.columns)}
-                    sequences[sequence.name] = Pool(start, length, fields)
-                yield _Piece(columns, sequences)
-
-    def _block(self, pieces: list[_Piece]) -> Impressions:
-        assert self.schema is not None
-        columns = {name: np.concatenate([one.columns[name] for one in pieces]) for name in pieces[0].columns}
-        sequences = {
-            one.name: _joined([piece.sequences[one.name] for piece in pieces]) for one in self.schema.sequences
-        }
-        return Impressions(columns, sequences)
+                    sequences[one.name] = Pool(start, length, {name: load_ids(name) for name in one.fields})
+                yield Piece(columns, sequences)
 
 
-@dataclass(slots=True)
-class _Piece:
-    """Some rows with final ids, whose pools may hold more than they use."""
-
-    columns: dict[str, np.ndarray]
-    sequences: dict[str, Pool]
-
-    def __len__(self) -> int:
-        return len(next(iter(self.columns.values())))
-
-    def slice(self, start: int, stop: int) -> _Piece:
-        rows = slice(start, stop)
-        pools = {name: Pool(one.start[rows], one.length[rows], one.fields) for name, one in self.sequences.items()}
-        return _Piece({name: values[rows] for name, values in self.columns.items()}, pools)
+def _arrays(piece: Piece) -> Iterator[np.ndarray]:
+    """The arrays of a piece in the order they are read again."""
+    yield from piece.columns.values()
+    for pool in piece.sequences.values():
+        yield from (pool.start, pool.length, *pool.fields.values())
 
 
-def _joined(pools: list[Pool]) -> Pool:
-    """One pool of several, with no more than their rows use."""
-    starts, parts = [], []
-    before = 0
-    for pool in pools:
-        start, elements = used(pool.start, pool.length)
-        starts.append(np.where(pool.length > 0, start + before, 0))
-        parts.append({name: values[elements] for name, values in pool.fields.items()})
-        before += len(elements)
-    if before > np.iinfo(ID).max:
-        raise DataError(f"a block's histories have {before:,} elements", change="block_rows, to fewer rows")
-    return Pool(
-        start=np.concatenate(starts).astype(ID),
-        length=np.concatenate([pool.length for pool in pools]).astype(ID),
-        fields={name: np.concatenate([part[name] for part in parts]) for name in parts[0]},
-    )
+def _block(pieces: list[Piece]) -> Impressions:
+    whole = joined(pieces)
+    return Impressions(whole.columns, whole.sequences)
