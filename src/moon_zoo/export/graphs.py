@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import inspect
 import io
 import logging
 import warnings
@@ -65,10 +66,14 @@ def trace(name: str, part: ExportPart, batch_size: int | None) -> torch.export.E
     rows = TRACED_ROWS if batch_size is None else batch_size
     examples = [cycled(example, 0, rows).cpu() for example in part.inputs.values()]
     free = {0: torch.export.Dim("batch", min=1, max=MAX_BATCH)}
+    shapes: tuple[Any, ...] = (free,) * len(examples)
+    # A network that takes any number of tensors has one argument, which holds them all.
+    gathers = any(one.kind is one.VAR_POSITIONAL for one in inspect.signature(network.forward).parameters.values())
+    shapes = (shapes,) if gathers else shapes
     try:
         with torch.no_grad(), _quiet():
             program = torch.export.export(
-                network, tuple(examples), dynamic_shapes=None if batch_size is not None else (free,) * len(examples)
+                network, tuple(examples), dynamic_shapes=None if batch_size is not None else shapes
             )
     except (RuntimeError, TypeError, ValueError) as error:  # also the parents of torch.export's own kinds
         raise CheckpointError(

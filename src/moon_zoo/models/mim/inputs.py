@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from moon_zoo.data.content_table import ContentTable
-from moon_zoo.data.impressions.columns import Columns
+from moon_zoo.data.impressions.columns import Columns, Ragged
 from moon_zoo.data.impressions.schema import FIRST, OUT_OF_VOCABULARY, PADDING, Schema
 from moon_zoo.data.impressions.vocabulary import Vocabulary
 from moon_zoo.data.inputs import Draw
@@ -246,49 +246,42 @@ class RowReader:
         """
         batch: dict[str, np.ndarray] = {}
         label, user, item = self.names
-        own = self._ids(columns)
-        for column, ids in own.items():
-            batch[f"id/{column}"] = np.take(self.maps[column], ids)
+        rows: dict[str, np.ndarray] = {}  # of the content table
+        for one in self.schema.categorical:
+            batch[f"id/{one.name}"] = np.take(self.maps[one.name], columns.values[one.name])
+            if one.name in self.content:
+                rows[one.name] = np.take(self.content[one.name], columns.values[one.name])
         for sequence in self.schema.sequences:
-            there = columns.sequences.get(sequence.name)
-            batch[f"mask/{sequence.name}"] = (
-                there.mask(self.max_history)
-                if there is not None
-                else np.zeros((len(columns), self.max_history), dtype=bool)
-            )
-        if self.content:
-            batch |= self._content(own)
+            there = _kept(columns.sequences.get(sequence.name), len(columns), self.max_history, sequence.fields)
+            inside = there.mask(self.max_history)
+            batch[f"mask/{sequence.name}"] = inside
+            for field, column in zip(sequence.fields, sequence.columns):
+                batch[f"id/{column}"] = _padded(np.take(self.maps[column], there.fields[field]), inside)
+                if column in self.content:
+                    rows[column] = _padded(np.take(self.content[column], there.fields[field]), inside)
+        batch |= self._content(rows) if self.table is not None else {f"content/{name}": of for name, of in rows.items()}
         batch |= self._numbers(columns)
-        labels = columns.values.get(label)
-        batch["label"] = (
-            np.full(len(columns), -1, dtype=np.float32)
-            if labels is None
-            else labels.astype(np.int8, copy=False).astype(np.float32)
-        )
+        batch["label"] = self._labels(columns, label, draw)
         batch["user"] = columns.values[user].astype(np.int64)
         batch["item"] = columns.values[item].astype(np.int64)
         batch["cold"] = ~self.warm[columns.values[item]]
         batch["cut"] = np.array([columns.sequences[one].cut if one in columns.sequences else 0 for one in self.limits])
-        return {name: torch.from_numpy(np.ascontiguousarray(values)) for name, values in batch.items()}
+        return {name: torch.from_numpy(np.require(values, requirements=("C", "W"))) for name, values in batch.items()}
 
-    def _ids(self, columns: Columns) -> dict[str, np.ndarray]:
-        """The set's ids by column; sequences in rectangles, oldest first, zeros behind."""
-        ids = {one.name: columns.values[one.name] for one in self.schema.categorical}
-        for sequence in self.schema.sequences:
-            there = columns.sequences.get(sequence.name)
-            for field, column in zip(sequence.fields, sequence.columns):
-                ids[column] = (
-                    there.padded(field, self.max_history)
-                    if there is not None
-                    else np.zeros((len(columns), self.max_history), dtype=np.int32)
-                )
-        return ids
+    def _labels(self, columns: Columns, label: str, draw: Draw) -> np.ndarray:
+        labels = columns.values.get(label)
+        if labels is not None:
+            return labels.astype(np.int8, copy=False).astype(np.float32)
+        if draw.training:
+            raise DataError(
+                f"these rows have no column {label}, so there is nothing to learn from",
+                change="data.init_args.train, to rows with clicks",
+            )
+        return np.full(len(columns), -1, dtype=np.float32)
 
-    def _content(self, ids: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        rows = {column: np.take(by_id, ids[column]) for column, by_id in self.content.items()}
-        if self.table is None:
-            return {f"content/{column}": values for column, values in rows.items()}
-        # Number the rows that occur from 0 on: padding and "no embedding" come first and so keep their numbers.
+    def _content(self, rows: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The vectors that occur, and the rows as places among them: padding and "no embedding" keep 0 and 1."""
+        assert self.table is not None
         flat = np.concatenate([np.arange(FIRST, dtype=np.int32), *(values.reshape(-1) for values in rows.values())])
         coded = pa.array(flat).dictionary_encode()
         numbers = coded.indices.to_numpy(zero_copy_only=False)
@@ -307,6 +300,24 @@ class RowReader:
             missing[:, place] = np.isnan(values)
             numbers[:, place] = np.where(missing[:, place], 0.0, (values - one.mean) / (one.std or 1.0))
         return {"numeric": numbers, "numeric_missing": missing}
+
+
+def _kept(there: Ragged | None, rows: int, limit: int, fields: Sequence[str]) -> Ragged:
+    """A sequence with none longer than ``limit``, as readers give it that were asked for no more; empty where it is missing."""
+    if there is None:
+        return Ragged(np.zeros(rows, dtype=np.int64), {field: np.zeros(0, dtype=np.int32) for field in fields})
+    if len(there.lengths) == 0 or int(there.lengths.max()) <= limit:
+        return there
+    inside = there.mask(limit)
+    kept = {field: there.padded(field, limit)[inside] for field in fields}
+    return Ragged(np.minimum(there.lengths, limit), kept, there.cut)
+
+
+def _padded(values: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """Values of all rows one after another in a rectangle, zeros where ``inside`` is False."""
+    out = np.zeros(inside.shape, dtype=values.dtype)
+    out[inside] = values
+    return out
 
 
 def note_of(table: ContentTable) -> dict[str, Any]:
