@@ -269,9 +269,9 @@ def _tell_figures(
 
 def print_figures(final: dict[str, float]) -> None:
     """The table of final figures, on stdout."""
-    columns = ["figure", "value", "chance", "better", "unit"]
     if not is_terminal():
-        print_table("", columns, summary.metric_rows(final))
+        table = summary.metric_rows(final)
+        print_table("", summary.ROW_COLUMNS[: len(table[0]) if table else 5], table)
         return
     if final.get("step"):
         print(f"\nthe best checkpoint, of epoch {int(final['epoch'])}, step {int(final['step']):,}")
@@ -279,7 +279,7 @@ def print_figures(final: dict[str, float]) -> None:
     for grid in grids:
         print_table("", grid.columns, grid.rows, right=range(1, len(grid.columns)))
     if grids:
-        print("in brackets: what chance would give; ↑ higher is better, ↓ lower is better")
+        print(summary.legend(grids))
     rows = [[*row[:3], {"higher": "↑", "lower": "↓"}.get(row[3], ""), row[4]] for row in summary.metric_rows(rest)]
     if rows:
         print_table("", ["figure", "value", "chance", "", "unit"], rows, right=(1, 2))

@@ -2,12 +2,12 @@
 
 Source: Wang and Isola 2020, "Understanding contrastive representation learning through alignment and uniformity on the
 hypersphere", arXiv:2005.10242, section 4.1: ``alignment = E |x - y|^2`` over positive pairs and ``uniformity =
-log E exp(-t |x - y|^2)`` over independent pairs, t = 2. Lower is better of both: 0 is perfect alignment; uniformity lies between
-``-4 t`` (never reached by more than two points) and 0, which is collapse to one point.
+log E exp(-t |x - y|^2)`` over independent pairs, t = 2. Lower is better of both: 0 is perfect alignment; uniformity lies
+between ``-4 t`` (never reached by more than two points) and 0, which is collapse to one point.
 
 Every pair of different rows counts once, and no row is paired with itself (a row's distance of 0 to itself says nothing of the
-embeddings, but would decide the figure of a small set). Pairs are computed a tile at a time, so memory does not grow with the set;
-work does with its square: 20,000 rows of 128 numbers take about two seconds on one core.
+embeddings, but would decide the figure of a small set). Pairs are computed a tile at a time, so memory does not grow with the
+set; work does with its square: 20,000 rows of 128 numbers take two to four seconds on one core.
 """
 
 from __future__ import annotations

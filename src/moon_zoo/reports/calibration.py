@@ -21,7 +21,7 @@ from moon_zoo.metrics.calibration import Calibration
 from moon_zoo.reports.style import COLOURS, FAINT, INK, figure, save, tidy
 from moon_zoo.reports.summary import short
 
-NAME = "calibration_"
+NAME = "calibration"
 GROUPS = ("all", "warm", "cold")
 _Z = 1.96
 
@@ -103,8 +103,7 @@ def draw_calibration(groups: Mapping[str, Calibration], target: Path) -> Path | 
     highest = max(max(*bins.predicted, *bins.clicked) for bins in shown.values())
     _share_panel(left, min(1.0, 1.06 * highest))
     _gap_panel(right)
-    split = target.stem.removeprefix(NAME)
-    picture.text(0.012, 0.975, f"calibration, {split}", ha="left", va="top", fontsize=12, color=INK)
+    picture.text(0.012, 0.975, target.stem.replace("_", ", ", 1), ha="left", va="top", fontsize=12, color=INK)
     picture.legend(
         *left.get_legend_handles_labels(),
         loc="upper right",

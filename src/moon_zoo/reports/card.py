@@ -203,7 +203,8 @@ def _results(facts: CardFacts) -> str:
         blocks.append(_table(columns, grid.rows))
     if grids:
         counts = _counts(facts.figures)
-        blocks.append("In brackets what chance would give; ↑ higher is better, ↓ lower is better." + counts)
+        said = summary.legend(grids)
+        blocks.append(f"{said[0].upper()}{said[1:]}." + counts)
     rows = [row[:4] for row in summary.metric_rows(rest) if row[3]]
     if rows:
         blocks.append(_table(["figure", "value", "chance", "better"], rows))

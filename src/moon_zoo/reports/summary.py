@@ -1,17 +1,24 @@
-"""Final figures: the flat ``metrics.json`` and the table people read, chance beside each figure that has one."""
+"""Final figures: the flat ``metrics.json`` and the tables people read.
+
+Beside a figure stands what chance would give, or what is the best possible, where that is known.
+"""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from moon_zoo.errors import DataError
+from moon_zoo.metrics.catalogue import CLICK_FIGURES, ITEM_GROUPS, describe
 
 COUNTERS = ("epoch", "step")
 CHANCE = "_chance"
+BAYES = "_bayes"
+BESIDE = {CHANCE: "what chance would give", BAYES: "the best possible, of the true probabilities"}
+"""Endings of figures that stand in brackets beside another, and what they are."""
 LISTED = ("zero_shot",)
 """Families of figures that share no measures among tasks: listed one by one."""
 
@@ -43,39 +50,50 @@ def read_metrics(path: Path) -> dict[str, float]:
     return figures
 
 
+ROW_COLUMNS = ("figure", "value", "chance", "better", "unit", "best possible")
+"""Headings of `metric_rows`."""
+
+
 def metric_rows(figures: Mapping[str, float]) -> list[list[str]]:
-    """A row per figure: name, value, chance, which way is better, unit. Figures of training are left out."""
+    """A row per figure, cells as in `ROW_COLUMNS`; figures of training are left out.
+
+    What is the best possible is a last cell that all rows have or none.
+    """
     rows = []
+    bounded = any(name.endswith(BAYES) for name in figures)
     for name in sorted(figures):
-        if name in COUNTERS or name.endswith(CHANCE) or name.startswith("train/"):
+        if name in COUNTERS or name.endswith(tuple(BESIDE)) or name.startswith("train/"):
             continue
         direction, unit = _meaning(name)
-        rows.append([name, number(figures[name]), _chance(figures, name), direction, unit])
+        row = [name, number(figures[name]), _beside(figures, name, CHANCE), direction, unit]
+        rows.append([*row, _beside(figures, name, BAYES)] if bounded else row)
     return rows
 
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """Figures that several tasks share, a row per task.
+    """Figures that several tasks share, a row per task; or those of clicks, a row per figure and a column per group of items.
 
     Args:
         split: Whose figures these are, such as ``val``.
-        columns: Headings; the first is the task's.
-        rows: Cells; a figure has its chance in brackets.
+        columns: Headings; the first is that of the rows' names.
+        rows: Cells; a figure has in brackets what stands beside it.
+        beside: Which of `BESIDE` the brackets hold; empty where there are none.
     """
 
     split: str
     columns: list[str]
     rows: list[list[str]]
+    beside: str = ""
 
 
 def grids(figures: Mapping[str, float]) -> tuple[list[Grid], dict[str, float]]:
     """Figures arranged for people: grids of tasks and measures, and what fits in none.
 
     Figures named ``split/task/measure`` whose measure several tasks have, and which are better one way or the other, make a
-    grid per split. Those that only count something (``num_queries``) are left to metrics.json.
+    grid per split. Those that only count something (``num_queries``) are left to metrics.json. Figures of clicks make another.
     """
-    found, used = [], set()
+    found, used = click_grids(figures)
     for split, measures_of in _by_task(figures).items():
         used |= {name for names in measures_of.values() for name in names.values()}
         named = {measure: name for names in measures_of.values() for measure, name in names.items()}
@@ -85,9 +103,48 @@ def grids(figures: Mapping[str, float]) -> tuple[list[Grid], dict[str, float]]:
             for task, names in sorted(measures_of.items())
         ]
         columns = [split, *(f"{measure} {_arrow(named[measure])}".replace("_", "\n") for measure in judged)]
-        found.append(Grid(split, columns, rows))
-    left = {name: value for name, value in figures.items() if name.removesuffix(CHANCE) not in used}
+        found.append(Grid(split, columns, rows, CHANCE if any("(" in cell for row in rows for cell in row) else ""))
+    left = {name: value for name, value in figures.items() if _plain(name) not in used}
     return found, left
+
+
+def legend(grids: Sequence[Grid]) -> str:
+    """What brackets and arrows in some grids mean, in one line."""
+    brackets = [
+        f"in brackets {meaning}" for ending, meaning in BESIDE.items() if any(g.beside == ending for g in grids)
+    ]
+    return "; ".join([*brackets, "↑ higher is better", "↓ lower is better"]).replace("better; ↓", "better, ↓")
+
+
+def click_grids(figures: Mapping[str, float]) -> tuple[list[Grid], set[str]]:
+    """Figures of clicks: a row each, all rows and those of warm and of cold items as columns; and the names they have.
+
+    Without cold items the warm ones are all, and one column says it.
+    """
+    found, used = [], set()
+    for split in dict.fromkeys(name.partition("/")[0] for name in figures):
+        names = {measure: f"{split}/{measure}" for measure in CLICK_FIGURES}
+        if split == "train" or not {names["auc"], names["click_rate"]} & figures.keys():
+            continue
+        groups = {group: f"{split}/{group}/" if group else f"{split}/" for group in ("", *ITEM_GROUPS)}
+        used |= {prefix + measure for prefix in groups.values() for measure in CLICK_FIGURES}
+        if f"{split}/cold/num_rows" not in figures:
+            groups.pop("warm")
+        shown = {
+            group: prefix for group, prefix in groups.items() if any(prefix + one in figures for one in CLICK_FIGURES)
+        }
+        rows = [
+            [
+                f"{measure.replace('_', ' ')} {_arrow(name)}".strip(),
+                *(_exact_cell(figures, prefix + measure) for prefix in shown.values()),
+            ]
+            for measure, name in names.items()
+            if name in figures
+        ]
+        columns = [split, *(f"{group} items" if group else "all" for group in shown)]
+        bounded = any(f"{name}{BAYES}" in figures for name in names.values())
+        found.append(Grid(split, columns, rows, BAYES if bounded else ""))
+    return found, used
 
 
 def _by_task(figures: Mapping[str, float]) -> dict[str, dict[str, dict[str, str]]]:
@@ -96,8 +153,8 @@ def _by_task(figures: Mapping[str, float]) -> dict[str, dict[str, dict[str, str]
     for name in figures:
         split, _, rest = name.partition("/")
         task, slash, measure = rest.partition("/")
-        in_grid = slash and "/" not in measure and split != "train" and task not in LISTED
-        if in_grid and not name.endswith(CHANCE):
+        in_grid = slash and "/" not in measure and split != "train" and task not in (*LISTED, *ITEM_GROUPS)
+        if in_grid and not name.endswith(tuple(BESIDE)):
             tasks.setdefault(split, {}).setdefault(task, {})[measure] = name
     return tasks
 
@@ -118,9 +175,22 @@ def _cell(figures: Mapping[str, float], name: str | None) -> str:
     return short(figures[name]) + ("" if chance is None else f" ({short(chance)})")
 
 
-def _chance(figures: Mapping[str, float], name: str) -> str:
-    chance = figures.get(f"{name}{CHANCE}")
-    return "" if chance is None else number(chance)
+def _exact_cell(figures: Mapping[str, float], name: str) -> str:
+    """With four digits: click models differ in the third and fourth."""
+    if name not in figures:
+        return ""
+    best = _beside(figures, name, BAYES)
+    return number(figures[name]) + (f" ({best})" if best else "")
+
+
+def _beside(figures: Mapping[str, float], name: str, ending: str) -> str:
+    value = figures.get(f"{name}{ending}")
+    return "" if value is None else number(value)
+
+
+def _plain(name: str) -> str:
+    """The name of the figure that one stands beside, or its own."""
+    return name.removesuffix(CHANCE).removesuffix(BAYES)
 
 
 def short(value: float | None) -> str:
@@ -147,7 +217,5 @@ def better(name: str) -> str:
 
 
 def _meaning(name: str) -> tuple[str, str]:
-    from moon_zoo.metrics.catalogue import describe
-
     described = describe(name)
     return described.direction, described.unit
