@@ -89,16 +89,16 @@ def shop_products(folder: Path) -> tuple[list[Step], Products]:
         writes=to,
         seconds=20,
     )
-    splits = [str(to / split) for split in ("train", "val", "test")]
-    return [step], Products(*splits, tuple(splits), (step.name,), SHOP_TRAIN_ITEMS, SHOP_ITEMS)
+    train, val, test = (str(to / split) for split in ("train", "val", "test"))
+    return [step], Products(train, val, test, (train, val, test), (step.name,), SHOP_TRAIN_ITEMS, SHOP_ITEMS)
 
 
 def shop_impressions(folder: Path) -> tuple[list[Step], Impressions]:
     """The shop's impressions, packed into the study."""
     to = folder / "data" / "impressions"
     step = Step("data/impressions", words("pack", "shop", kind="impressions", to=to), writes=to, seconds=20)
-    splits = [str(to / split) for split in ("train", "val", "test")]
-    return [step], Impressions(*splits, (step.name,), SHOP_TRAIN_ROWS, SHOP_TEST_ROWS)
+    train, val, test = (str(to / split) for split in ("train", "val", "test"))
+    return [step], Impressions(train, val, test, (step.name,), SHOP_TRAIN_ROWS, SHOP_TEST_ROWS)
 
 
 def own_products(

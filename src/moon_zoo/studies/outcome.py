@@ -83,7 +83,7 @@ def rate_rows(rates: Sequence[Exchange]) -> tuple[list[str], list[list[str]]]:
     heading = ["metric", "pearson", "95 %", "spearman", "slope", "95 %", "per", "leads in"]
     rows = []
     for rate in shown:
-        step = 0.01 if 0 <= rate.low and rate.high <= 1 else 1.0
+        step = 0.01 if rate.low >= 0 and rate.high <= 1 else 1.0
         rows.append(
             [
                 rate.metric,
@@ -103,11 +103,14 @@ def checkpoint_rows(found: ExchangeRate, metric: str, figures: Sequence[str]) ->
     """Heading and rows of the table of checkpoints, the best last, then the controls."""
     named = [name for name in figures if all(name in each for one in found.checkpoints for each in one.downstream)]
     heading = ["checkpoint", metric, *(f"{name} (95 %)" for name in named)]
-    rows = []
-    for one in sorted(found.checkpoints, key=lambda one: one.metrics[metric]):
-        rows.append([one.name, f"{one.metrics[metric]:.4f}", *(_mean(one.downstream, name) for name in named)])
-    for control in found.controls:
-        rows.append([f"control: {control.name}", "", *(_mean(control.downstream, name) for name in named)])
+    rows = [
+        [one.name, f"{one.metrics[metric]:.4f}", *(_mean(one.downstream, name) for name in named)]
+        for one in sorted(found.checkpoints, key=lambda one: one.metrics[metric])
+    ]
+    rows += [
+        [f"control: {control.name}", "", *(_mean(control.downstream, name) for name in named)]
+        for control in found.controls
+    ]
     return heading, rows
 
 

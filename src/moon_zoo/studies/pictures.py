@@ -11,7 +11,8 @@ from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
 from moon_zoo.reports.style import COLOURS, FAINT, INK, WRONG, figure, save, tidy
 from moon_zoo.studies.exchange_rate import Checkpoint, ExchangeRate
-from moon_zoo.studies.scaling import AXES, Curve
+from moon_zoo.studies.scaling import Curve
+from moon_zoo.studies.sizes import AXES
 from moon_zoo.studies.statistics import Exchange, line_band
 
 MOST_METRICS = 14

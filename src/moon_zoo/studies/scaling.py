@@ -23,25 +23,11 @@ from moon_zoo.studies.clicks import Clicks
 from moon_zoo.studies.material import Products
 from moon_zoo.studies.power_law import LEAST_SIZES, PowerLaw, fit
 from moon_zoo.studies.running import Record
+from moon_zoo.studies.sizes import DEFAULT_SIZES
 from moon_zoo.studies.steps import Step
 from moon_zoo.studies.towers import Making, Tower, measured
 
 NAME = "scaling"
-
-AXES: dict[str, str] = {
-    "samples": "training samples of the towers",
-    "negatives": "negatives per query of the towers",
-    "history": "longest history of the click model",
-    "rows": "training rows of the click model",
-}
-"""Axis to what stands under it in a plot."""
-
-DEFAULT_SIZES: dict[str, tuple[int, ...]] = {
-    "samples": (1600, 3200, 6400, 12800, 25600),
-    "negatives": (7, 15, 31, 63, 127),
-    "history": (1, 3, 10, 30, 100),
-    "rows": (12_500, 25_000, 50_000, 100_000, 200_000),
-}
 
 NEGATIVES_STEPS = 150
 """Of every run on the axis of negatives."""
@@ -55,7 +41,7 @@ class Curve:
     """A figure over sizes.
 
     Args:
-        axis: A key of `AXES`.
+        axis: A key of `moon_zoo.studies.sizes.AXES`.
         measure: The figure as tables call it: ``1 - auc``, ``logloss``.
         sizes: Rising.
         errors: A list per size, an error per seed.

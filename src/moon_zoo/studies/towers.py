@@ -252,12 +252,13 @@ def measured(
         settings: Further words.
     """
     if tower.run is not None:
-        command = words("test", run=tower.run, ckpt_path=tower.checkpoint) + settings
+        command, writes = words("test", run=tower.run, ckpt_path=tower.checkpoint) + settings, None
     else:
-        command = (*words("test", ckpt_path=tower.checkpoint), *data, *settings)
+        command, writes = (*words("test", ckpt_path=tower.checkpoint), *data, *settings), folder / "tests" / tower.name
     return Step(
         f"towers/{tower.name}/test",
         command,
+        writes=writes,
         needs=(*products.after, *tower.after),
         reads=(*products.reads, *tower.reads),
         seconds=6,
