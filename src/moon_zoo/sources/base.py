@@ -10,16 +10,19 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from typing import ClassVar, TypeVar
+from typing import TYPE_CHECKING, ClassVar, TypeVar, Union
 
 from moon_zoo.data.kinds import Sample
 from moon_zoo.errors import DataError
 from moon_zoo.sources.photos import PhotoReader, check_on_error, ordered_map
 
+if TYPE_CHECKING:
+    from moon_zoo.data.impressions.raw import RawImpressions
+
 In = TypeVar("In")
 
-Packed = tuple[str, str, Sample]
-"""``(split, key, sample)``: which set a sample belongs to, its key in the shards, and the sample."""
+Packed = tuple[str, str, Union[Sample, "RawImpressions"]]
+"""``(split, key, sample)``: which set a sample belongs to, its key in the shards, and the sample or a block of rows."""
 
 
 class Source(ABC):
@@ -35,9 +38,12 @@ class Source(ABC):
         example: A command line that works, without the leading ``$``.
         licence: Licence of the data, as its authors state it; ``"not stated"`` where they do not.
         description: Where the data comes from, with its citation; kept in the manifest.
-        total: Number of samples to come, None until `read` knows it.
+        total: Number of samples (or blocks of rows) to come, None until `read` knows it.
+        min_count: Of impressions: the frequency cut that models take unless they have one of their own.
         skipped: What was left out under ``on_error="skip"``: reason to count.
         notes: What is worth knowing about the data but no fault; shown after packing.
+        min_count: Of impressions: the default frequency cut of models, see `moon_zoo.data.writing.write_splits`.
+        extras: Split to free JSON for its manifest; may be filled while reading.
     """
 
     summary: ClassVar[str]
@@ -47,6 +53,7 @@ class Source(ABC):
     licence: str = "not stated"
     description: str = ""
     total: int | None = None
+    min_count: int = 1
 
     def __init__(self) -> None:
         self.skipped: Counter[str] = Counter()

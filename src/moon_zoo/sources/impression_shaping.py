@@ -34,18 +34,27 @@ class Shaper:
         threshold: A label of at least this is a click; None takes only 0 and 1.
         separator: What separates the elements of a list in a cell; None finds it.
         padding: Elements of lists that stand for nothing, as texts.
+        longest: Elements of a list at most, of which the newest (the last) are kept; None keeps all.
 
     Attributes:
         filled: Column to the number of missing values that became `UNNAMED`.
+        cut: Column to the number of lists that were longer.
     """
 
     def __init__(
-        self, *, threshold: float | None = None, separator: str | None = None, padding: tuple[str, ...] = ()
+        self,
+        *,
+        threshold: float | None = None,
+        separator: str | None = None,
+        padding: tuple[str, ...] = (),
+        longest: int | None = None,
     ) -> None:
         self.threshold = threshold
         self.separator = separator
         self.padding = padding
+        self.longest = longest
         self.filled: Counter[str] = Counter()
+        self.cut: Counter[str] = Counter()
 
     def names(self, column: pa.Array, name: str, where: tuple[str, int], *, needed: bool = False) -> pa.Array:
         """Names or ids: texts or whole numbers without nulls.
@@ -86,16 +95,18 @@ class Shaper:
             absent = pc.is_in(pc.utf8_lower(values), value_set=pa.array(NO_NUMBER, values.type))
             texts = pc.if_else(absent, None, values)
             try:
-                return texts.cast(pa.float64())
+                return _finite(texts.cast(pa.float64()), name, where)
             except pa.ArrowInvalid:
-                place = next(at for at, text in enumerate(texts.to_pylist()) if text is not None and not _is_number(text))
+                place = next(
+                    at for at, text in enumerate(texts.to_pylist()) if text is not None and not _is_number(text)
+                )
                 raise DataError(
                     f"{name} is {texts[place].as_py()!r}, which is no number",
                     where=f"{where[0]}, row {where[1] + place:,}",
                     change="the cell, or declare the column as a categorical feature",
                 ) from None
         try:
-            return values.cast(pa.float64())
+            return _finite(values.cast(pa.float64()), name, where)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
             raise DataError(
                 f"the column {name} holds {values.type}, not numbers", where=where[0], change="the column"
@@ -109,8 +120,9 @@ class Shaper:
         """
         kept = _plain(column)
         if pa.types.is_string(kept.type):
-            words = {"true": "1", "false": "0"}
-            kept = pa.array([words.get(text.lower(), text) if text else text for text in kept.to_pylist()]) if _wordy(kept) else kept
+            lowered = pc.utf8_lower(kept)
+            for word, number in (("true", "1"), ("false", "0")):
+                kept = pc.if_else(pc.equal(lowered, word), number, kept)
         if pa.types.is_boolean(kept.type):
             kept = kept.cast(pa.uint8())
         values = self.numbers(kept, name, where).to_numpy(zero_copy_only=False)
@@ -172,7 +184,12 @@ class Shaper:
         inside = _trimmed(values.values)
         if pa.types.is_floating(inside.type):
             inside = _whole(inside, name, (where[0], 0), "ids in lists are texts or whole numbers")
-        return _without(inside, starts[:-1], lengths, ("", *self.padding))
+        start, length, inside = _without(inside, starts[:-1], lengths, ("", *self.padding))
+        if self.longest is not None:
+            self.cut[name] += int((length > self.longest).sum())
+            kept = np.minimum(length, self.longest)
+            start, length = start + length - kept, kept
+        return pa.ListViewArray.from_arrays(pa.array(start, pa.int32()), pa.array(length, pa.int32()), inside)
 
     def _split(self, values: pa.Array, name: str, where: tuple[str, int]) -> pa.Array:
         filled = values.drop_null()
@@ -187,6 +204,17 @@ def first_fall(times: np.ndarray, before: int | None) -> int | None:
     padded = times if before is None else np.r_[before, times]
     falls = np.flatnonzero(padded[1:] < padded[:-1])
     return None if not len(falls) else int(falls[0]) + (1 if before is None else 0)
+
+
+def _finite(values: pa.Array, name: str, where: tuple[str, int]) -> pa.Array:
+    infinite = pc.is_inf(values)
+    if pc.any(infinite).as_py():
+        raise DataError(
+            f"{name} is infinite",
+            where=f"{where[0]}, row {_row(infinite, where)}",
+            change="the cell; leave out what is missing",
+        )
+    return values
 
 
 def _plain(column: pa.Array) -> pa.Array:
@@ -244,20 +272,22 @@ def _time_texts(values: pa.Array, name: str, where: tuple[str, int]) -> pa.Array
     )
 
 
-def _without(values: pa.Array, starts: np.ndarray, lengths: np.ndarray, unwanted: tuple[str, ...]) -> pa.Array:
-    """Lists of elements without those that are unwanted or null, as a plain list array."""
+def _without(
+    values: pa.Array, starts: np.ndarray, lengths: np.ndarray, unwanted: tuple[str, ...]
+) -> tuple[np.ndarray, np.ndarray, pa.Array]:
+    """Starts, lengths and elements of lists that lie one after another, without what is unwanted or null."""
     rows = np.repeat(np.arange(len(lengths)), lengths)
     first = np.cumsum(lengths) - lengths
     places = np.arange(len(rows)) - np.repeat(first, lengths) + np.repeat(starts, lengths)
     taken = values.take(pa.array(places))
-    texts = taken.cast(pa.string()) if len(unwanted) > 1 or pa.types.is_string(taken.type) else None
     keep = taken.is_valid().to_numpy(zero_copy_only=False)
-    if texts is not None:
-        found = pc.is_in(texts, value_set=pa.array(unwanted)).to_numpy(zero_copy_only=False)
-        keep = keep & ~found
+    if len(unwanted) > 1 or pa.types.is_string(taken.type):
+        coded = taken.dictionary_encode()
+        found = pc.is_in(coded.dictionary.cast(pa.string()), value_set=pa.array(unwanted))
+        bad = np.r_[found.to_numpy(zero_copy_only=False), False]  # a null element has no place: its -1 is the last
+        keep &= ~bad[pc.fill_null(coded.indices, -1).to_numpy(zero_copy_only=False)]
     counts = np.bincount(rows[keep], minlength=len(lengths))
-    offsets = np.r_[0, np.cumsum(counts)].astype(np.int32)
-    return pa.ListArray.from_arrays(pa.array(offsets), taken.filter(pa.array(keep)))
+    return np.cumsum(counts) - counts, counts, taken.filter(pa.array(keep))
 
 
 def _separator(texts: pa.Array) -> str:
@@ -291,8 +321,3 @@ def _is_number(text: str) -> bool:
     except pa.ArrowInvalid:
         return False
     return True
-
-
-def _wordy(values: pa.Array) -> bool:
-    lowered = pc.utf8_lower(values)
-    return bool(pc.any(pc.is_in(lowered, value_set=pa.array(["true", "false"]))).as_py())

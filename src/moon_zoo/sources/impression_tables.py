@@ -196,7 +196,9 @@ def pairs(text: str, option: str, example: str) -> dict[str, str]:
     for part in filter(None, (part.strip() for part in text.split(","))):
         name, equals, value = (piece.strip() for piece in part.partition("="))
         if not name or (equals and not value) or name in found:
-            raise UsageError(f"{part!r} in {option} has no name, or one that comes twice", change=f"{option}, such as {example}")
+            raise UsageError(
+                f"{part!r} in {option} has no name, or one that comes twice", change=f"{option}, such as {example}"
+            )
         found[name] = value
     return found
 

@@ -17,13 +17,13 @@ from typing import ClassVar
 import numpy as np
 import pyarrow as pa
 
-from moon_zoo.data.impressions.histories import histories_of_events
 from moon_zoo.data.impressions.raw import RawImpressions
 from moon_zoo.data.impressions.schema import Categorical, Numeric, Schema, Sequence
 from moon_zoo.data.kinds import Product, Search
 from moon_zoo.errors import DataError, UsageError
 from moon_zoo.sources.base import Packed, PhotoSource
 from moon_zoo.sources.bias_floors import floors
+from moon_zoo.sources.history_lists import Histories
 from moon_zoo.sources.movielens_tables import Film, Ratings, User, find_base, read_films, read_ratings, read_users
 from moon_zoo.sources.photos import PhotoReader, counted
 from moon_zoo.sources.splits import shuffled
@@ -142,7 +142,9 @@ class MovieLensSource(PhotoSource):
         paths = {film.item_id: f"{base}/posters/{film.item_id}.jpg" for film in films}
         posters = {item_id: path for item_id, path in paths.items() if self.tree.exists(path)}
         if not posters:
-            raise DataError(f"no film has a poster in {self.tree.root}", change="path; posters are posters/<movie_id>.jpg")
+            raise DataError(
+                f"no film has a poster in {self.tree.root}", change="path; posters are posters/<movie_id>.jpg"
+            )
         return posters
 
     def _products(self, films: list[Film], warm: np.ndarray, posters: dict[str, str]) -> Iterator[Packed]:
@@ -152,7 +154,9 @@ class MovieLensSource(PhotoSource):
             def build(item_id: str, split: str = split) -> Packed:
                 return split, item_id, self._product(films[by_id[item_id]], posters)
 
-            yield from self.packed(build, shuffled((film.item_id for film in films if wanted[by_id[film.item_id]]), self.seed))
+            yield from self.packed(
+                build, shuffled((film.item_id for film in films if wanted[by_id[film.item_id]]), self.seed)
+            )
 
     def _searches(
         self, films: list[Film], ratings: Ratings, pairs: np.ndarray, posters: dict[str, str]
@@ -179,27 +183,24 @@ class MovieLensSource(PhotoSource):
             attributes={"genres": ", ".join(film.genres), "decade": film.decade, "language": film.language},
         )
 
-    def _impressions(self, films: list[Film], users: list[User], ratings: Ratings, sides: np.ndarray) -> Iterator[Packed]:
+    def _impressions(
+        self, films: list[Film], users: list[User], ratings: Ratings, sides: np.ndarray
+    ) -> Iterator[Packed]:
         clicks = ratings.ratings >= CLICK
-        numbers = np.arange(len(ratings))
-        start, length, pool = histories_of_events(ratings.users, numbers, ratings.times, clicks, self.history or None)
+        histories = Histories.of(ratings.users, ratings.times, clicks, self.history or None)
         columns = _columns(films, users)
+        fields = {f"history.{name}": (columns["item"][name], ratings.films) for name in HISTORY}
         for side, split in enumerate(SPLITS):
-            rows = numbers[sides == side]
+            rows = np.flatnonzero(sides == side)
             for first in range(0, len(rows), ROWS):
                 block = rows[first : first + ROWS]
                 table = {name: column.take(pa.array(ratings.users[block])) for name, column in columns["user"].items()}
                 table |= {name: column.take(pa.array(ratings.films[block])) for name, column in columns["item"].items()}
-                # The pool is cut to what this block looks at, or every block would carry everybody's history.
-                low, high = int(start[block].min()), int((start[block] + length[block]).max())
-                places = pa.array(ratings.films[pool[low:high]])
-                for name in HISTORY:
-                    table[f"history.{name}"] = pa.ListViewArray.from_arrays(
-                        pa.array((start[block] - low).astype(np.int32)),
-                        pa.array(length[block].astype(np.int32)),
-                        columns["item"][name].take(places),
-                    )
-                table |= {"click": pa.array(clicks[block].astype(np.uint8)), "timestamp": pa.array(ratings.times[block])}
+                table |= histories.lists(block, fields)
+                table |= {
+                    "click": pa.array(clicks[block].astype(np.uint8)),
+                    "timestamp": pa.array(ratings.times[block]),
+                }
                 yield split, f"rows-{first:08d}", RawImpressions(SCHEMA, pa.table(table))
 
     def _note(
@@ -216,7 +217,9 @@ class MovieLensSource(PhotoSource):
             for which, some in (("all", rows), ("cold", rows & cold), ("warm", rows & ~cold)):
                 found = floors(ratings.users, ratings.films, labels, sides == TRAIN, some)
                 shown = ", ".join(f"{name} {value:.3f}" for name, value in found.items())
-                self.notes.append(f"{split} {which} ({int(some.sum()):,} rows): AUC of {shown or 'one class alone: none'}")
+                self.notes.append(
+                    f"{split} {which} ({int(some.sum()):,} rows): AUC of {shown or 'one class alone: none'}"
+                )
 
 
 def _columns(films: list[Film], users: list[User]) -> dict[str, dict[str, pa.Array]]:

@@ -205,7 +205,9 @@ def _rows(tree: FileTree, name: str, needed: Sequence[str]) -> Iterator[tuple[st
         )
     for cells in reader:
         if None in cells or None in cells.values():
-            raise DataError("a row has another number of cells than the header", where=f"{where}, line {reader.line_num}")
+            raise DataError(
+                "a row has another number of cells than the header", where=f"{where}, line {reader.line_num}"
+            )
         yield f"{where}, line {reader.line_num}", cells
 
 
