@@ -8,7 +8,8 @@ from __future__ import annotations
 import shlex
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,7 +55,7 @@ def run(args: list[str]) -> int:
     _free(options.to, options.overwrite)
     source: Source = entry.load()(**options.source)
     began = time.monotonic()
-    counts: Counter[str] = Counter()
+    counts = Counts()
     manifests = _write(source, options, shlex.join(["moon-zoo", "pack", *args]), counts)
     _report(source, options, manifests, counts, time.monotonic() - began)
     return 0
@@ -93,11 +94,11 @@ def _free(to: Path, overwrite: bool) -> None:
         )
 
 
-def _write(source: Source, options: Any, command: str, counts: Counter[str]) -> dict[str, Manifest]:
+def _write(source: Source, options: Any, command: str, counts: Counts) -> dict[str, Manifest]:
     from moon_zoo.cli.progress import Progress
     from moon_zoo.data.writing import write_splits
 
-    with Progress("packing") as progress:
+    with Progress("packing", "batches of rows" if source.kind == "impressions" else "samples") as progress:
         return write_splits(
             options.to,
             _counted(source, progress, counts),
@@ -106,18 +107,43 @@ def _write(source: Source, options: Any, command: str, counts: Counter[str]) -> 
             licence=source.licence,
             command=command,
             max_samples=options.max_samples_per_shard,
+            extras=source.extras,
+            min_count=source.min_count,
         )
 
 
-def _counted(source: Source, progress: Any, counts: Counter[str]) -> Iterator[Packed]:
-    """The source's samples; counts photos by split, and refuses an empty set, which would otherwise be published."""
+def _counted(source: Source, progress: Any, counts: Counts) -> Iterator[Packed]:
+    """The source's samples; counts photos and rows, and refuses an empty set, which would otherwise be published."""
+    from moon_zoo.cli.output import say
+    from moon_zoo.data.writing import is_raw
+
+    any_sample = False
     for split, key, sample in source.read():
-        counts[split] += photos_in(sample)
+        any_sample = True
+        if is_raw(sample):
+            counts.rows += len(sample)
+        else:
+            counts.photos[split] += photos_in(sample)
         yield split, key, sample
         progress.advance(source.total)
-    if not counts:
+    if not any_sample:
         left_out = ", ".join(f"{count:,} {reason}" for reason, count in source.skipped.items() if count)
         raise DataError("there is no sample to write" + (f" (left out: {left_out})" if left_out else ""), change="path")
+    if counts.rows:
+        say(f"read {counts.rows:,} rows; now ordering their ids and writing blocks")
+
+
+@dataclass(slots=True)
+class Counts:
+    """What was read.
+
+    Args:
+        photos: Split to its photos.
+        rows: Rows of impressions, of all splits.
+    """
+
+    photos: Counter[str] = field(default_factory=Counter)
+    rows: int = 0
 
 
 def photos_in(sample: Any) -> int:
@@ -128,18 +154,18 @@ def photos_in(sample: Any) -> int:
     return (sample.query_photo is not None) + sum(photos_in(item) for item in items)
 
 
-def _report(source: Source, options: Any, manifests: dict[str, Manifest], counts: Counter[str], seconds: float) -> None:
+def _report(source: Source, options: Any, manifests: dict[str, Manifest], counts: Counts, seconds: float) -> None:
     from moon_zoo.cli.output import print_json, print_table, say
 
     sizes = {split: sum(shard.bytes for shard in manifest.shards) for split, manifest in manifests.items()}
-    rate = sum(counts.values()) / seconds
+    photos = counts.photos.total()
     skipped = {reason: count for reason, count in source.skipped.items() if count}
     if options.json:
         splits = {
             split: {
                 "kind": manifest.kind,
                 "samples": manifest.samples,
-                "photos": counts[split],
+                "photos": counts.photos[split],
                 "shards": len(manifest.shards),
                 "bytes": sizes[split],
                 "fingerprint": manifest.fingerprint,
@@ -153,7 +179,8 @@ def _report(source: Source, options: Any, manifests: dict[str, Manifest], counts
                 "skipped": skipped,
                 "notes": source.notes,
                 "seconds": round(seconds, 3),
-                "photos_per_second": round(rate, 1),
+                "photos_per_second": round(photos / seconds, 1),
+                "rows_per_second": round(counts.rows / seconds, 1),
             }
         )
         return
@@ -162,31 +189,36 @@ def _report(source: Source, options: Any, manifests: dict[str, Manifest], counts
             split,
             manifest.kind,
             f"{manifest.samples:,}",
-            f"{counts[split]:,}",
+            *([f"{counts.photos[split]:,}"] if photos else []),
             str(len(manifest.shards)),
             size(sizes[split]),
         ]
         for split, manifest in manifests.items()
     ]
     title = f"{options.to}: {source.description}, licence {source.licence}"
-    print_table(title, ["split", "kind", "samples", "photos", "shards", "size"], rows, right=(2, 3, 4, 5))
-    say(f"packed {sum(counts.values()):,} photos in {seconds:.1f} s ({rate:,.0f} photos per second)")
+    headings = ["split", "kind", "samples", *(["photos"] if photos else []), "shards", "size"]
+    print_table(title, headings, rows, right=tuple(range(2, len(headings))))
+    for count, what in ((photos, "photos"), (counts.rows, "rows")):
+        if count or what == ("rows" if counts.rows else "photos"):
+            say(f"packed {count:,} {what} in {seconds:.1f} s ({count / seconds:,.0f} {what} per second)")
     for reason, count in skipped.items():
         say(f"left out, {reason}: {count:,}")
     for note in source.notes:
         say(f"note: {note}")
     say("next:")
-    for command in next_commands(options.to, list(manifests)):
+    for command in next_commands(options.to, list(manifests), {one.kind for one in manifests.values()}):
         say(f"  {command}")
 
 
-def next_commands(to: Path, splits: list[str]) -> list[str]:
+def next_commands(to: Path, splits: list[str], kinds: Collection[str] = ()) -> list[str]:
     """What to type after packing."""
-    commands = [f"moon-zoo inspect {to} --sheet sheet.png"]
+    clicks = "impressions" in kinds
+    commands = [f"moon-zoo inspect {to}" + ("" if clicks else " --sheet sheet.png")]
     if "train" in splits:
         words = [f"--data.{name} {to / name}" for name in ("train", "val", "test") if name in splits]
-        words += [f"--data.gallery {to / 'items'}"] if "items" in splits else []
-        commands.append("moon-zoo fit --config dual_flow/base " + " ".join(words))
+        words += [f"--data.gallery {to / 'items'}"] if "items" in splits and not clicks else []
+        recipe = "mim/base --model.behaviour din" if clicks else "dual_flow/base"
+        commands.append(f"moon-zoo fit --config {recipe} " + " ".join(words))
     return commands
 
 

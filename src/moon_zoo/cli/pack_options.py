@@ -33,7 +33,7 @@ class PackOptions:
     Args:
         to: The folder to write.
         overwrite: Replace shards that are there.
-        max_samples_per_shard: Samples per tar at most.
+        max_samples_per_shard: Samples per tar at most; of impressions, blocks of rows.
         json: Print the summary as JSON.
         source: Arguments of the source's constructor.
     """
@@ -79,7 +79,7 @@ def _parser(entry: Entry) -> _Parser:
     shared = parser.add_argument_group("Output")
     shared.add_argument("--to", type=Path | None, metavar="OUT", help="Folder to write, one folder per split below it.")
     shared.add_argument("--overwrite", action="store_true", help="Replace the shards that are there.")
-    shared.add_argument("--max_samples_per_shard", type=int, default=MAX_SAMPLES, help="Samples per tar at most.")
+    shared.add_argument("--max_samples_per_shard", type=int, default=MAX_SAMPLES, help="Samples per tar at most; of impressions, blocks of rows.")
     shared.add_argument("--json", action="store_true", help="Print the summary as JSON.")
     parser.add_class_arguments(source, as_positional=True)
     positionals = [action.dest.upper() for action in parser._actions if not action.option_strings]

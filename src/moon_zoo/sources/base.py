@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, ClassVar, TypeVar, Union
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, Union
 
 from moon_zoo.data.kinds import Sample
 from moon_zoo.errors import DataError
@@ -42,7 +42,6 @@ class Source(ABC):
         min_count: Of impressions: the frequency cut that models take unless they have one of their own.
         skipped: What was left out under ``on_error="skip"``: reason to count.
         notes: What is worth knowing about the data but no fault; shown after packing.
-        min_count: Of impressions: the default frequency cut of models, see `moon_zoo.data.writing.write_splits`.
         extras: Split to free JSON for its manifest; may be filled while reading.
     """
 
@@ -58,6 +57,7 @@ class Source(ABC):
     def __init__(self) -> None:
         self.skipped: Counter[str] = Counter()
         self.notes: list[str] = []
+        self.extras: dict[str, dict[str, Any]] = {}
 
     @abstractmethod
     def read(self) -> Iterator[Packed]:
