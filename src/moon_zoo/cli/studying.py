@@ -51,6 +51,8 @@ def run(study: str, options: argparse.Namespace) -> int:
             },
             overwrite=options.overwrite,
         )
+        if not options.quiet:
+            _announce(steps, folder)
         try:
             records = running.carry_out(steps, folder, execute, told=None if options.quiet else _tell)
         except KeyboardInterrupt:
@@ -225,6 +227,13 @@ def _test_checkpoint(step: Step) -> dict[str, Any]:
     assert step.writes is not None and step.words[1] == "--ckpt_path"
     found = locate(step.words[2], progress=False)
     return dict(measure("test", found, step.words[3:], step.writes, quiet=True))
+
+
+def _announce(steps: Sequence[Step], folder: Folder) -> None:
+    finished = running.state(steps, folder)
+    left = [step for step in steps if finished[step.name] is None]
+    done = f"; {len(steps) - len(left)} of them are finished already" if len(left) < len(steps) else ""
+    say(f"{len(steps)} steps{done}; what is left takes about {duration(seconds_of(left))} on 2 cores")
 
 
 def _tell(event: Event) -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
+from matplotlib.ticker import LogLocator, NullFormatter, NullLocator, ScalarFormatter
 
 from moon_zoo.reports.style import COLOURS, FAINT, INK, WRONG, figure, save, tidy
-from moon_zoo.studies.exchange_rate import Checkpoint, ExchangeRate
+from moon_zoo.studies.exchange_rate import Checkpoint, ExchangeRate, direction
 from moon_zoo.studies.scaling import Curve
 from moon_zoo.studies.sizes import AXES
 from moon_zoo.studies.statistics import Exchange, line_band
@@ -37,12 +37,12 @@ def draw_exchange_rate(found: ExchangeRate, target: Path, *, figures: Sequence[s
     """
     shown = [name for name in figures if found.rates.get(name)]
     shown = shown or list(found.rates)[:1]
-    picture = figure(5.2 * (len(shown) + 1), 4.7)
+    picture = figure(4.9 * len(shown) + 5.6, 4.7)
+    picture.set_layout_engine("constrained", w_pad=0.12, h_pad=0.08)
     for number, name in enumerate(shown, 1):
         axes = picture.add_subplot(1, len(shown) + 1, number)
         _scatter(axes, found, name, found.rates[name][0], legend=number == 1)
     _correlations(picture.add_subplot(1, len(shown) + 1, len(shown) + 1), shown[0], found.rates[shown[0]])
-    picture.tight_layout(w_pad=2.5)
     return save(picture, target)
 
 
@@ -74,6 +74,8 @@ def _scatter(axes: Axes, found: ExchangeRate, name: str, rate: Exchange, *, lege
     axes.set_xlabel(rate.metric, fontsize=9, color=INK)
     axes.set_ylabel(f"test {name}", fontsize=9, color=INK)
     axes.margins(0.12, 0.1)
+    if direction(rate.metric) == "lower":
+        axes.invert_xaxis()  # better is to the right
     if legend:
         axes.legend(fontsize=7.5, framealpha=0.85, edgecolor="none", labelcolor=INK, loc="best")
 
@@ -125,12 +127,12 @@ def draw_scaling(curves: Sequence[Curve], target: Path) -> Path:
     for row, own in enumerate(by_axis):
         for column, curve in enumerate(own):
             axes = picture.add_subplot(len(by_axis), columns, row * columns + column + 1)
-            _law(axes, curve, COLOURS[row % len(COLOURS)])
+            _law(axes, curve, COLOURS[row % len(COLOURS)], legend=column == 0)
     picture.tight_layout(h_pad=2.0, w_pad=2.0)
     return save(picture, target)
 
 
-def _law(axes: Axes, curve: Curve, colour: str) -> None:
+def _law(axes: Axes, curve: Curve, colour: str, *, legend: bool) -> None:
     sizes, errors = np.array(curve.sizes, float), np.array(curve.errors)
     law = curve.law
     title = curve.measure
@@ -151,8 +153,11 @@ def _law(axes: Axes, curve: Curve, colour: str) -> None:
     axes.set_xscale("log")
     axes.set_yscale("log")
     _few_ticks(axes, errors)
+    axes.set_xticks(curve.sizes, [_short(size) for size in curve.sizes])
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel(AXES[curve.axis], fontsize=9, color=INK)
-    axes.legend(fontsize=7.5, framealpha=0.85, edgecolor="none", labelcolor=INK)
+    if legend:
+        axes.legend(fontsize=7.5, framealpha=0.85, edgecolor="none", labelcolor=INK, loc="upper right")
     if law is not None and law.notes:
         axes.text(
             0.03,
@@ -172,6 +177,10 @@ def _few_ticks(axes: Axes, errors: np.ndarray) -> None:
     axes.yaxis.set_minor_formatter(NullFormatter())
     if errors.min() > 0 and errors.max() / errors.min() < 1.4:
         axes.set_yscale("linear")  # so short a stretch of a logarithmic axis is straight, and ticks it poorly
+
+
+def _short(size: int) -> str:
+    return f"{size / 1000:g}k" if size >= 1000 else str(size)
 
 
 def _wrapped(text: str, width: int = 52) -> list[str]:
