@@ -83,6 +83,8 @@ class LogitScale(nn.Module):
         # The parameter itself is held back: clamping a copy would give it no gradient beyond the bound, and it would
         # stay there. Through `data`, as two passes of one step (GradCache) must not take this for a change between
         # them.
+        if not self.training:
+            return self.log_scale.clamp(max=self.max_log_scale).exp()  # exported networks change no parameter
         self.log_scale.data.clamp_(max=self.max_log_scale)
         return self.log_scale.exp()
 
