@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from moon_zoo.cli.arguments import Arguments
+from moon_zoo.cli.inspect_impressions import describe_rows, print_rows, row_at
 from moon_zoo.cli.output import print_json, print_table, say
 from moon_zoo.cli.pack import size
 from moon_zoo.errors import DataError, Faults, UsageError, ZooError, did_you_mean
@@ -31,6 +32,8 @@ EXAMPLES = """\
 """
 
 VALUES_SHOWN = 6
+ROWS = "impressions"
+"""The kind whose samples are rows, which are shown by their columns."""
 
 
 def run(args: list[str]) -> int:
@@ -43,9 +46,9 @@ def run(args: list[str]) -> int:
     sets = find_sets(options.path)
     about = {name: describe(path) for name, path in sets.items()}
     faults = _verify(sets, options.deep) if options.verify else None
-    sample = _sample(sets, options.sample) if options.sample is not None else None
+    sample = _sample(sets, options.sample, about) if options.sample is not None else None
     if options.sheet is not None:
-        _sheet(sets, options)
+        _sheet({name: path for name, path in sets.items() if about[name]["kind"] != ROWS}, options)
     if options.json:
         _print_as_json(options, about, faults, sample)
     elif sample is not None:
@@ -114,7 +117,7 @@ def describe(path: str) -> dict[str, Any]:
     from moon_zoo.data.manifest import read_manifest
 
     manifest: Manifest = read_manifest(path)
-    return {
+    about = {
         "path": path,
         "kind": manifest.kind,
         "samples": manifest.samples,
@@ -129,6 +132,7 @@ def describe(path: str) -> dict[str, Any]:
         "fingerprint": manifest.fingerprint,
         "extra": dict(manifest.extra),
     }
+    return about | (describe_rows(manifest, path) if manifest.kind == ROWS else {})
 
 
 def _print_as_text(path: str, about: Mapping[str, Mapping[str, Any]]) -> None:
@@ -141,11 +145,13 @@ def _print_as_text(path: str, about: Mapping[str, Mapping[str, Any]]) -> None:
     for heading in ("source", "licence", "command", "parents"):
         for text in _shared(heading, about):
             print(f"{heading + ':':<12}{text}")
-    for text in _shared("fields", about):
+    # The members of blocks are the columns, which have a table of their own.
+    for text in _shared("fields", {name: one for name, one in about.items() if one["kind"] != ROWS}):
         print(f"{'fields:':<12}{text}")
     for name, one in about.items():
-        for line in _vocabulary_lines(one["vocabularies"]):
+        for line in _vocabulary_lines(one["vocabularies"]) if one["kind"] != ROWS else ():
             print(f"{name + ':':<12}{line}")
+    print_rows(about)
 
 
 def _shared(heading: str, about: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -213,8 +219,8 @@ def _verify(sets: Mapping[str, str], deep: bool) -> list[ZooError]:
         ]
 
 
-def _sample(sets: Mapping[str, str], wanted: str) -> dict[str, Any]:
-    """One sample as JSON, photos as their format and size."""
+def _sample(sets: Mapping[str, str], wanted: str, about: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """One sample as JSON, photos as their format and size; of impressions, one row."""
     from moon_zoo.data.reading import IndexedShards
 
     key = wanted.removeprefix("key=")
@@ -225,6 +231,8 @@ def _sample(sets: Mapping[str, str], wanted: str) -> dict[str, Any]:
                 change=f"the path, for example to {next(iter(sets.values()))}",
             )
         name, path = next(iter(sets.items()))
+        if about[name]["kind"] == ROWS:
+            return {"set": name, **row_at(path, wanted)}
         shards = IndexedShards(path)
         position = int(wanted)
         if not 0 <= position < len(shards):
@@ -235,7 +243,11 @@ def _sample(sets: Mapping[str, str], wanted: str) -> dict[str, Any]:
             )
         return _shown(name, shards, position)
     near: list[str] = []
+    if all(one["kind"] == ROWS for one in about.values()):
+        return row_at(next(iter(sets.values())), wanted)
     for name, path in sets.items():
+        if about[name]["kind"] == ROWS:
+            continue
         shards = IndexedShards(path)
         keys = [shards.locate(position)[1] for position in range(len(shards))]
         if key in keys:
@@ -275,6 +287,10 @@ def _sheet(sets: Mapping[str, str], options: argparse.Namespace) -> None:
     from moon_zoo.cli.inspect_sheet import draw_sheet
     from moon_zoo.data.reading import IndexedShards
 
+    if not sets:
+        raise UsageError(
+            "rows of impressions have no photos to draw", where=options.path, change="--sheet, to --sample 0 for a row"
+        )
     if options.count < 1:
         raise UsageError(f"a sheet of {options.count} samples", change="--count")
     if options.sheet.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):

@@ -261,6 +261,20 @@ def detect_kind(fields: Iterable[str]) -> str:
     )
 
 
+def refuse_rows(kind: str, where: str) -> None:
+    """Refuse tars of impressions without their manifest: only it says what the columns are and which value an id stands for.
+
+    Raises:
+        DataError: The samples are of kind ``impressions``.
+    """
+    if kind == Impressions.kind:
+        raise DataError(
+            "blocks of impressions cannot be read without their manifest, which says what the columns and ids mean",
+            where=where,
+            change="the path, to the folder with manifest.json; or pack the table again with moon-zoo pack impressions",
+        )
+
+
 IMAGE_SIGNATURES = {b"\xff\xd8\xff": "jpg", b"\x89PNG\r\n\x1a\n": "png"}
 
 

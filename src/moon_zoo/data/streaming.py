@@ -32,7 +32,7 @@ from moon_zoo.data import remote
 from moon_zoo.data.dataset import Failure, ShardLoader, loading
 from moon_zoo.data.decoders import decode_member
 from moon_zoo.data.inputs import Draw, Inputs
-from moon_zoo.data.kinds import detect_kind, kind_of
+from moon_zoo.data.kinds import detect_kind, kind_of, refuse_rows
 from moon_zoo.data.sampler import mix
 from moon_zoo.data.transport import Outbox, Parcel
 from moon_zoo.errors import DataError, ZooError
@@ -124,7 +124,9 @@ class StreamedShards:
         where = f"sample {key} in {url}  ({self.option})"
         try:
             members = {field: decode_member(field, data, shard=shard, key=key) for field, data in raw.items()}
-            return kind_of(detect_kind(members)).sample.from_members(members)
+            kind = detect_kind(members)
+            refuse_rows(kind, where)
+            return kind_of(kind).sample.from_members(members)
         except ZooError as error:
             raise DataError(error.what, where=where, change=error.change) from error
         except (TypeError, ValueError, AttributeError, KeyError) as error:

@@ -5,14 +5,19 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 from moon_zoo.data import remote
 from moon_zoo.data.cache import DEFAULT_CACHE_BYTES, ShardCache
 from moon_zoo.data.decoders import IMAGE_EXTENSIONS, TYPES, decode_member, extension_of
 from moon_zoo.data.ids import file_sha256
+from moon_zoo.data.impressions.block import Impressions
+from moon_zoo.data.impressions.reading import RowShards
 from moon_zoo.data.index import ShardIndex
-from moon_zoo.data.kinds import detect_kind, kind_of
+from moon_zoo.data.kinds import detect_kind, kind_of, refuse_rows
 from moon_zoo.data.manifest import Manifest, ShardEntry, read_manifest
 from moon_zoo.data.publishing import MANIFEST_NAME
 from moon_zoo.data.reading import IndexedShards
@@ -23,6 +28,8 @@ from moon_zoo.errors import DataError, Faults, ZooError
 
 Progress = Callable[[int], None]
 """Called with the number of samples done since the last call."""
+
+_ROWS_AT_ONCE = 16384
 
 MOST_FAULTS = 100
 """Checking stops after this many faults: a set that has them is broken as a whole."""
@@ -51,12 +58,16 @@ def verify(path: str | os.PathLike[str], *, deep: bool = False, progress: Progre
     for entry in shards.manifest.shards:
         found: Iterable[ZooError] = _shard_faults(shards, entry)
         if not found:
-            found = _sample_faults(shards, range(first, first + entry.samples), deep, progress)
+            positions = range(first, first + entry.stored)
+            if shards.manifest.kind == Impressions.kind:
+                found = _row_faults(shards, entry, positions, progress)
+            else:
+                found = _sample_faults(shards, positions, deep, progress)
         for fault in found:
             faults.append(fault)
             if len(faults) >= MOST_FAULTS:
                 return faults
-        first += entry.samples
+        first += entry.stored
     shards.close()
     return faults + _strangers(shards)
 
@@ -116,8 +127,11 @@ def _first_index(
             try:
                 values = {field: decode_member(field, data, shard=tar.name, key=key) for field, data in members}
                 kind = detect_kind(values) if kind is None else kind
+                refuse_rows(kind, str(folder))
                 vocabulary.add(kind_of(kind).sample.from_members(values))
             except ZooError as error:
+                if kind == Impressions.kind:
+                    raise
                 faults.append(DataError(error.what, where=error.where or where, change=error.change))
             except (TypeError, ValueError, AttributeError, KeyError) as error:
                 faults.append(DataError(f"no sample of kind {kind}: {error}", where=where))
@@ -151,7 +165,10 @@ def _index_again(folder: Path, manifest: Manifest, scans: dict[Path, ShardIndex]
                 where=str(tar),
                 change=f"bring that shard back; or remove {MANIFEST_NAME} and index again, to take the tars as they are",
             )
-    entries = [_write_index(folder / entry.name, scans[folder / entry.name]) for entry in manifest.shards]
+    entries = [
+        replace(entry, index_sha256=_write_index(folder / entry.name, scans[folder / entry.name]).index_sha256)
+        for entry in manifest.shards
+    ]
     manifest = Manifest(**{**manifest.__dict__, "shards": entries})
     _write(folder / MANIFEST_NAME, manifest.to_json().encode("utf-8"))
     return manifest
@@ -220,6 +237,34 @@ def _shard_faults(shards: IndexedShards, entry: ShardEntry) -> list[ZooError]:
 
 def _same_sample(one: ShardIndex, other: ShardIndex, row: int) -> bool:
     return one.key(row) == other.key(row) and one.members(row) == other.members(row)
+
+
+def _row_faults(
+    shards: IndexedShards, entry: ShardEntry, positions: range, progress: Progress | None
+) -> Iterator[ZooError]:
+    """Faults of a shard of impressions: every block as such, then every row as training would read it."""
+    faults = list(_sample_faults(shards, positions, deep=False, progress=None))
+    yield from faults
+    if faults:
+        return
+    try:
+        rows = RowShards(shards.path)
+        number = rows.manifest.shards.index(entry)
+        first = int(rows.sizes[:number].sum())
+        for start in range(first, first + entry.samples, _ROWS_AT_ONCE):
+            some = np.arange(start, min(start + _ROWS_AT_ONCE, first + entry.samples))
+            labels = rows.take(some).values[rows.schema.label]
+            for place in np.flatnonzero(labels > 1)[:1].tolist():
+                shard, key = rows.locate(int(some[place]))
+                yield DataError(
+                    f"the label {rows.schema.label} is {labels[place]}, but must be 0 or 1",
+                    where=f"{key} in {remote.join(shards.folder, shard)}",
+                    change="write the set again",
+                )
+            if progress is not None:
+                progress(len(some))
+    except ZooError as error:
+        yield error
 
 
 def _sample_faults(
