@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from moon_zoo.errors import DataError
-from moon_zoo.reports.curves import draw_curves, panels_of_one, panels_of_several, read_curves
+from moon_zoo.reports.curves import Curve, draw_curves, panels_of_one, panels_of_several, read_curves
 
 LOG = """\
 step,epoch,train/loss,val/loss,val/photo_to_product/recall@1,val/photo_to_product/recall@1_chance,val/photo_to_product/num_queries
@@ -39,8 +39,7 @@ def test_one_run_puts_tasks_together_with_their_chance_and_leaves_counts_out(log
     assert [line.label for line in panels["loss"]] == ["train", "val"]
     (line,) = panels["recall@1"]
     assert line.label == "photo to product"
-    assert line.chance is not None
-    assert line.chance.values == [0.01, 0.01]
+    assert line.beside["_chance"].values == [0.01, 0.01]
 
 
 def test_several_runs_get_a_panel_per_figure(log: Path) -> None:
@@ -65,3 +64,13 @@ def test_empty_log_draws_nothing_and_no_log_is_said(tmp_path: Path) -> None:
     (tmp_path / "other.csv").write_text("a,b\n1,2\n")
     with pytest.raises(DataError, match="no column 'step'"):
         read_curves(tmp_path / "other.csv")
+
+
+def test_click_figures_keep_groups_apart_in_one_order_with_the_best_possible_beside() -> None:
+    names = ("val/cold/auc", "val/auc", "val/warm/auc", "val/auc_bayes", "val/warm/ece", "val/ece", "val/num_rows")
+    panels = panels_of_one({name: Curve([1, 2], [0.6, 0.7]) for name in names})
+    assert {title: [line.label for line in lines] for title, lines in panels.items()} == {
+        "auc": ["all", "warm", "cold"],
+        "ece": ["all"],  # without cold items the warm ones are all
+    }
+    assert [list(line.beside) for line in panels["auc"]] == [["_bayes"], [], []]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from moon_zoo.errors import DataError
-from moon_zoo.reports.summary import grids, metric_rows, number, read_metrics, short, write_metrics
+from moon_zoo.reports.summary import grids, legend, metric_rows, number, read_metrics, short, write_metrics
 
 FIGURES = {
     "val/photo_to_product/recall@1": 0.5,
@@ -73,3 +73,48 @@ def test_grid_has_a_row_per_task_and_leaves_counts_out() -> None:
 )
 def test_numbers_read_well(value: float | None, long: str, brief: str) -> None:
     assert (number(value), short(value)) == (long, brief)
+
+
+CLICKS = {
+    "val/auc": 0.75,
+    "val/auc_bayes": 0.7654,
+    "val/click_rate": 0.25,
+    "val/num_rows": 60000.0,
+    "val/warm/auc": 0.76,
+    "val/warm/num_rows": 50000.0,
+    "val/cold/num_rows": 10000.0,
+}
+
+
+def test_figures_of_clicks_stand_by_group_with_four_digits_and_the_best_possible_in_brackets() -> None:
+    (grid,), rest = grids(CLICKS | {"val/loss": 0.5, "train/loss": 0.4})
+    assert grid.columns == ["val", "all", "warm items", "cold items"]
+    assert grid.rows == [
+        ["auc ↑", "0.7500 (0.7654)", "0.7600", ""],
+        ["click rate", "0.2500", "", ""],
+        ["num rows", "60,000", "50,000", "10,000"],
+    ]
+    assert set(rest) == {"val/loss", "train/loss"}
+    assert (
+        legend([grid])
+        == "in brackets the best possible, of the true probabilities; ↑ higher is better, ↓ lower is better"
+    )
+
+
+def test_without_cold_items_one_column_says_it() -> None:
+    (grid,), rest = grids({name: value for name, value in CLICKS.items() if "cold" not in name and "bayes" not in name})
+    assert (grid.columns, grid.rows[0]) == (["val", "all"], ["auc ↑", "0.7500"])
+    assert (rest, legend([grid])) == ({}, "↑ higher is better, ↓ lower is better")
+
+
+def test_grids_of_tasks_and_of_clicks_say_what_their_brackets_hold() -> None:
+    found, _ = grids(CLICKS | FIGURES)
+    assert [grid.beside for grid in found] == ["_bayes", "_chance"]
+    assert legend(found).startswith("in brackets what chance would give; in brackets the best possible")
+
+
+def test_flat_table_gets_a_column_of_the_best_possible_only_where_it_is_known() -> None:
+    rows = {row[0]: row[1:] for row in metric_rows(CLICKS)}
+    assert rows["val/auc"] == ["0.7500", "", "higher", "fraction", "0.7654"]
+    assert rows["val/click_rate"] == ["0.2500", "", "", "fraction", ""]
+    assert "val/auc_bayes" not in rows

@@ -56,8 +56,8 @@ class MetricInfo:
 OBJECTIVES = (*TASKS, "query_to_product", "item_photo_to_text")
 """Contrastive objectives that are logged one by one."""
 
-ITEM_GROUPS = {"warm": "of rows whose item training saw", "cold": "of rows whose item training never saw"}
-"""Groups of rows that figures of clicks are also given for, under ``{group}/``."""
+ITEM_GROUPS = ("warm", "cold")
+"""Groups of rows that figures of clicks are also given for, under ``{group}/``: training saw their items, or never did."""
 
 _PLACEHOLDERS = {
     "task": "|".join(TASKS),

@@ -18,11 +18,12 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from moon_zoo.errors import DataError
 from moon_zoo.metrics.calibration import Calibration
+from moon_zoo.metrics.catalogue import ITEM_GROUPS
 from moon_zoo.reports.style import COLOURS, FAINT, INK, figure, save, tidy
 from moon_zoo.reports.summary import short
 
 NAME = "calibration"
-GROUPS = ("all", "warm", "cold")
+GROUPS = ("all", *ITEM_GROUPS)
 _Z = 1.96
 
 
@@ -90,7 +91,7 @@ def draw_calibration(groups: Mapping[str, Calibration], target: Path) -> Path | 
     picture = figure(9.6, 4.7)
     left, right = picture.add_subplot(1, 2, 1), picture.add_subplot(1, 2, 2)
     for name, bins in shown.items():
-        colour, width = _look(name, alone=len(shown) == 1)
+        colour, width = _look(name)
         left.plot(
             bins.predicted, bins.clicked, color=colour, linewidth=width, marker="o", markersize=3.5,
             label=_said(name, bins),
@@ -116,11 +117,9 @@ def draw_calibration(groups: Mapping[str, Calibration], target: Path) -> Path | 
     return save(picture, target)
 
 
-def _look(name: str, alone: bool) -> tuple[str, float]:
-    """Colour and line width; what holds for all rows stands back where warm and cold are shown."""
-    if name == "all":
-        return (COLOURS[0], 1.7) if alone else (COLOURS[7], 1.1)
-    return (COLOURS[1] if name == "warm" else COLOURS[0]), 1.7
+def _look(name: str) -> tuple[str, float]:
+    """Colour and line width; what holds for all rows stands back a little."""
+    return COLOURS[GROUPS.index(name)], 1.2 if name == "all" else 1.7
 
 
 def _said(name: str, bins: Calibration) -> str:

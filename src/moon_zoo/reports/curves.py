@@ -1,4 +1,4 @@
-"""Learning curves from ``metrics.csv``: losses, and each validated figure with its chance line.
+"""Learning curves from ``metrics.csv``: losses, and each validated figure with its line of chance, or of the best possible.
 
 One run: figures of a kind share a panel (all tasks' recall@10, say). Several runs: a panel per figure, a colour per run.
 """
@@ -8,22 +8,28 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from moon_zoo.errors import DataError
+from moon_zoo.metrics.catalogue import CLICK_FIGURES, ITEM_GROUPS
 from moon_zoo.reports.style import COLOURS, FAINT, INK, figure, save, tidy
-from moon_zoo.reports.summary import better
+from moon_zoo.reports.summary import BAYES, BESIDE, CHANCE, better
 
-CHANCE = "_chance"
 COLUMNS = 3
 MAX_PANELS = 12
 MAX_RUNS = len(COLOURS)
 SMOOTHING_POINTS = 200
 """Training losses with more points than this are drawn faint under a running mean."""
+
+FROM_0_TO_1 = ("recall", "accuracy", "mrr")
+"""Figures whose panels show the whole range; others, an AUC say, would be flat lines in it."""
+
+BESIDE_STYLES = {CHANCE: (0, (2, 3)), BAYES: (0, (6, 3))}
+BESIDE_LABELS = {CHANCE: "chance", BAYES: "best possible"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +47,11 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A curve in a panel, with what it is called there and its chance curve."""
+    """A curve in a panel, with what it is called there and the curves that stand beside it, by ending of their names."""
 
     label: str
     curve: Curve
-    chance: Curve | None = None
+    beside: Mapping[str, Curve] = field(default_factory=dict)
 
 
 def read_curves(path: Path) -> dict[str, Curve]:
@@ -103,7 +109,7 @@ def draw_curves(runs: Mapping[str, Path], target: Path) -> Path | None:
         axes = picture.add_subplot(rows, columns, number)
         _panel(axes, title, lines)
         labels = tuple(line.label for line in lines)
-        if labels not in explained and (len(lines) > 1 or lines[0].chance is not None):
+        if labels not in explained and (len(lines) > 1 or lines[0].beside):
             axes.legend(
                 fontsize=7.5, framealpha=0.85, edgecolor="none", borderpad=0.2, labelcolor=INK, handlelength=1.4
             )
@@ -121,15 +127,17 @@ def panels_of_one(curves: Mapping[str, Curve]) -> dict[str, list[Line]]:
     losses = [name for name in ("train/loss", "val/loss") if name in curves]
     if losses:
         panels["loss"] = [Line(name.partition("/")[0], curves[name]) for name in losses]
-    for name in sorted(curves):
+    for name in sorted(curves, key=_group_order):
         split, _, rest = name.partition("/")
-        if split != "val" or name in losses or name.endswith(CHANCE) or not better(name):
+        if split != "val" or name in losses or name.endswith(tuple(BESIDE)) or not better(name):
             continue
         task, _, measure = rest.rpartition("/")
-        title, label = (measure, task) if task else (rest, rest)
+        if task == "warm" and f"val/cold/{measure}" not in curves:
+            continue  # without cold items the warm ones are all
+        title, label = (measure, task) if task else (rest, rest if rest not in CLICK_FIGURES else "all")
         if task.startswith("zero_shot"):
             title, label = "zero-shot accuracy", rest.removeprefix("zero_shot/").replace("_accuracy", "")
-        panels.setdefault(title, []).append(Line(_words(label), curves[name], curves.get(f"{name}{CHANCE}")))
+        panels.setdefault(title, []).append(Line(_words(label), curves[name], _beside(curves, name)))
     panels = {_words(title): lines for title, lines in sorted(panels.items(), key=lambda item: _rank(item[0]))}
     for name in sorted(curves):
         split, _, rest = name.partition("/")
@@ -140,13 +148,13 @@ def panels_of_one(curves: Mapping[str, Curve]) -> dict[str, list[Line]]:
 
 def panels_of_several(runs: Mapping[str, Mapping[str, Curve]]) -> dict[str, list[Line]]:
     """A panel per figure that any run has, the losses and the tasks' main figures first."""
-    names = sorted({name for curves in runs.values() for name in curves if not name.endswith(CHANCE)})
+    names = sorted({name for curves in runs.values() for name in curves if not name.endswith(tuple(BESIDE))})
     kept = [name for name in names if name in ("train/loss", "val/loss")]
     judged = [name for name in names if name.startswith("val/") and name not in kept and better(name)]
     kept += sorted(judged, key=_rank)
     return {
         name: [
-            Line(run, curves[name], curves.get(f"{name}{CHANCE}") if number == 0 else None)
+            Line(run, curves[name], _beside(curves, name) if number == 0 else {})
             for number, (run, curves) in enumerate(runs.items())
             if name in curves
         ]
@@ -154,9 +162,19 @@ def panels_of_several(runs: Mapping[str, Mapping[str, Curve]]) -> dict[str, list
     }
 
 
+def _group_order(name: str) -> tuple[int, str]:
+    """All rows first, then warm items, then cold ones, so that each has its colour in every panel."""
+    group = name.split("/")[1] if name.count("/") == 2 else ""
+    return (ITEM_GROUPS.index(group) + 1 if group in ITEM_GROUPS else 0), name
+
+
+def _beside(curves: Mapping[str, Curve], name: str) -> dict[str, Curve]:
+    return {ending: curves[f"{name}{ending}"] for ending in BESIDE if f"{name}{ending}" in curves}
+
+
 def _rank(title: str) -> tuple[int, str]:
     """Panels in reading order: loss, recalls, the rest; a median rank says least."""
-    order = ("loss", "recall@1", "recall@10", "zero-shot accuracy", "mrr", "recall@5", "auc", "median_rank")
+    order = ("loss", "recall@1", "recall@10", "zero-shot accuracy", "mrr", "recall@5", *CLICK_FIGURES, "median_rank")
     for number, start in enumerate(order):
         if title == start or title.endswith(f"/{start}"):
             return number, title
@@ -172,15 +190,15 @@ def _panel(axes: Axes, title: str, lines: Sequence[Line]) -> None:
     for number, line in enumerate(lines):
         colour = COLOURS[number % len(COLOURS)]
         _draw(axes, line, colour)
-        if line.chance is not None:
-            axes.plot(
-                line.chance.steps, line.chance.values, color=colour, linewidth=1, linestyle=(0, (2, 3)), alpha=0.8
-            )
-    if any(line.chance is not None for line in lines):
-        axes.plot([], [], color=FAINT, linewidth=1, linestyle=(0, (2, 3)), label="chance")
+        for ending, curve in line.beside.items():
+            style = BESIDE_STYLES[ending]
+            marker = "_" if len(curve.steps) == 1 else None
+            axes.plot(curve.steps, curve.values, color=colour, linewidth=1, linestyle=style, alpha=0.8, marker=marker)
+    for ending, style in BESIDE_STYLES.items():
+        if any(ending in line.beside for line in lines):
+            axes.plot([], [], color=FAINT, linewidth=1, linestyle=style, label=BESIDE_LABELS[ending])
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-    values = [value for line in lines for value in line.curve.values]
-    if values and min(values) >= 0 and max(values) <= 1 and not title.startswith("train") and "loss" not in title:
+    if any(name in title for name in FROM_0_TO_1) and not title.startswith("train"):
         axes.set_ylim(-0.02, 1.02)
     axes.set_xlabel("step", fontsize=8, color=FAINT)
 
