@@ -84,7 +84,7 @@ class Declared:
         """
         user, item = self._one("user", self.user, names), self._one("item", self.item, names)
         label = self._one("label", self.label, names)
-        time = self.time if self.time is not None else _guess("time", names)
+        time = self.time if self.time is not None else guess("time", names)
         roles = self._roles(user, item)
         numbers = set(self.numeric)
         categorical = [
@@ -112,7 +112,7 @@ class Declared:
         return Features(schema, columns | {schema.label: label})
 
     def _one(self, what: str, given: str | None, names: Sequence[str]) -> str:
-        found = given if given is not None else _guess(what, names)
+        found = given if given is not None else guess(what, names)
         if found is None:
             raise UsageError(
                 f"no column is known to be the {what}: none is called {', '.join(GUESSES[what])}",
@@ -174,12 +174,8 @@ def leftover(features: Features, names: Sequence[str], used: Sequence[str | None
     return [name for name in names if name not in taken]
 
 
-def guess_split(names: Sequence[str]) -> str | None:
-    """The column of splits, by its name."""
-    return _guess("split", names)
-
-
-def _guess(what: str, names: Sequence[str]) -> str | None:
+def guess(what: str, names: Sequence[str]) -> str | None:
+    """The first of the usual names of a column (see `GUESSES`) that is there; None where none is."""
     return next((name for name in GUESSES[what] if name in names), None)
 
 

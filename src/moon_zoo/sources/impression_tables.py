@@ -22,6 +22,7 @@ from moon_zoo.sources.splits import SPLIT_NAMES
 from moon_zoo.sources.table_rows import CsvTable, ParquetTable, Table, open_table
 
 BATCH_ROWS = 16384
+_ORDER = ("train", "val", "test")
 SUFFIXES = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".json", ".parquet", ".pq")
 
 
@@ -117,6 +118,11 @@ def find_files(path: Path, option: str = "path") -> dict[str, list[Path]]:
             change=f"{option}: a table, or a folder with train.csv, val.csv, test.csv (or .parquet, .jsonl)",
         )
     return found
+
+
+def ordered(files: dict[str, list[Path]]) -> list[tuple[str, list[Path]]]:
+    """Training first, as everything that is counted is counted there."""
+    return sorted(files.items(), key=lambda pair: _ORDER.index(pair[0]) if pair[0] in _ORDER else -1)
 
 
 def _split_of(entry: Path) -> str | None:

@@ -17,10 +17,10 @@ from moon_zoo.data.impressions.raw import RawImpressions
 from moon_zoo.errors import DataError, UsageError, did_you_mean
 from moon_zoo.sources.base import Packed, Source
 from moon_zoo.sources.history_lists import Histories
-from moon_zoo.sources.impression_columns import HISTORY, Declared, Features, guess_split, leftover
+from moon_zoo.sources.impression_columns import HISTORY, Declared, Features, guess, leftover
 from moon_zoo.sources.impression_rows import note_shaping, shaped
 from moon_zoo.sources.impression_shaping import Shaper
-from moon_zoo.sources.impression_tables import Log, find_files, listed, pairs
+from moon_zoo.sources.impression_tables import Log, find_files, listed, ordered, pairs
 from moon_zoo.sources.photos import first_few
 from moon_zoo.sources.splits import SPLIT_NAMES
 from moon_zoo.sources.time_splits import SPLITS, TRAIN, at_random, by_time, by_user, check_shares
@@ -115,7 +115,7 @@ class ImpressionsSource(Source):
         _check(split_by, split_column, history, history_from_clicks, history_features, longest_history, min_count)
         check_shares(test_share, val_share)
         files = find_files(path)
-        self.logs = {split: Log(found, encoding=encoding, delimiter=delimiter) for split, found in _ordered(files)}
+        self.logs = {split: Log(found, encoding=encoding, delimiter=delimiter) for split, found in ordered(files)}
         first = next(iter(self.logs.values()))
         declared = Declared(
             user=user,
@@ -138,7 +138,7 @@ class ImpressionsSource(Source):
         derived = listed(history_features, "--history-features") if history_from_clicks else None
         self.features = declared.resolve(first.names, derived)
         self.derived = history_from_clicks
-        self.split_column = None if "" not in self.logs else split_column or guess_split(first.names)
+        self.split_column = None if "" not in self.logs else split_column or guess("split", first.names)
         if "" not in self.logs and (split_by or split_column):
             raise UsageError(
                 f"{path} is split already, into {', '.join(self.logs)}", change="--split-by or --split-column"
@@ -270,11 +270,6 @@ class _Plan:
         self.sides = sides
         self.histories = histories
         self.fields = fields or {}
-
-
-def _ordered(files: dict[str, list[Path]]) -> list[tuple[str, list[Path]]]:
-    """Training first, as everything that is counted is counted there."""
-    return sorted(files.items(), key=lambda pair: SPLITS.index(pair[0]) if pair[0] in SPLITS else -1)
 
 
 def _coded(values: pa.Array) -> pa.Array:

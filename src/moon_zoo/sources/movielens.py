@@ -27,7 +27,7 @@ from moon_zoo.sources.history_lists import Histories
 from moon_zoo.sources.movielens_tables import Film, Ratings, User, find_base, read_films, read_ratings, read_users
 from moon_zoo.sources.photos import PhotoReader, counted
 from moon_zoo.sources.splits import shuffled
-from moon_zoo.sources.time_splits import SPLITS, TRAIN, VAL, by_user, check_shares
+from moon_zoo.sources.time_splits import SPLITS, TRAIN, by_user, check_shares
 from moon_zoo.sources.tree import open_tree
 
 CLICK = 4
@@ -206,20 +206,24 @@ class MovieLensSource(PhotoSource):
     def _note(
         self, films: list[Film], ratings: Ratings, sides: np.ndarray, warm: np.ndarray, posters: dict[str, str]
     ) -> None:
-        """Say what the data are, and what a model must beat."""
+        """Say what the data are, and what a model must beat (also in the manifest's ``extra["floors"]``)."""
         bare = [film for film in films if film.item_id not in posters]
         if bare:
             self.notes.append(f"{counted(bare, 'film')} without a poster; they are kept, with their texts alone")
         labels = (ratings.ratings >= CLICK).astype(np.float64)
         cold = ~warm[ratings.films]
-        for split, side in (("test", 2), ("val", VAL)):
+        for side, split in reversed(tuple(enumerate(SPLITS))):
+            if side == TRAIN:
+                continue
             rows = sides == side
+            known: dict[str, dict[str, float]] = {}
             for which, some in (("all", rows), ("cold", rows & cold), ("warm", rows & ~cold)):
-                found = floors(ratings.users, ratings.films, labels, sides == TRAIN, some)
-                shown = ", ".join(f"{name} {value:.3f}" for name, value in found.items())
+                known[which] = floors(ratings.users, ratings.films, labels, sides == TRAIN, some)
+                shown = ", ".join(f"{name} {value:.3f}" for name, value in known[which].items())
                 self.notes.append(
                     f"{split} {which} ({int(some.sum()):,} rows): AUC of {shown or 'one class alone: none'}"
                 )
+            self.extras[split] = {"floors": known}
 
 
 def _columns(films: list[Film], users: list[User]) -> dict[str, dict[str, pa.Array]]:

@@ -10,14 +10,17 @@ from moon_zoo.sources.base import Packed, Source
 
 
 class ShopSource(Source):
-    """The simulated shop: drawn products with titles, photos, true boxes, and searches for them.
+    """The simulated shop: drawn products with titles, photos, true boxes; searches for them; and users who click.
 
     Args:
-        kind: ``product`` (items) or ``search`` (queries with the item chosen).
+        kind: ``product`` (items), ``search`` (queries with the item chosen) or ``impressions`` (items shown to users and
+            which they clicked, with the true probability; a quarter of val and test show new items).
         num_products: Number of products (SPUs); each comes in 1 to 3 colours that are items of their own.
         photos_per_product: Photos per item: the first for the catalogue, the others by customers.
         photo_px: Side of the photos in pixels, 32 to 1024.
         seed: The shop's seed; the same seed gives the same shop.
+        num_users: Of impressions: number of users.
+        num_impressions: Of impressions: rows of all splits together, 20 : 3 : 6.
         workers: Processes that draw; the machine's cores when None.
     """
 
@@ -35,16 +38,24 @@ class ShopSource(Source):
         photos_per_product: int = 3,
         photo_px: int = 128,
         seed: int = 0,
+        num_users: int = writing.DEFAULT_USERS,
+        num_impressions: int = writing.DEFAULT_IMPRESSIONS,
         workers: int | None = None,
     ) -> None:
         super().__init__()
-        self.plan = writing.Plan(
-            kind, num_products, photos_per_product, photo_px, seed, tuple(writing.DEFAULT_SPLITS.items())
+        self.plan = writing.plan_of(
+            kind=kind,
+            num_products=num_products,
+            photos_per_product=photos_per_product,
+            photo_px=photo_px,
+            seed=seed,
+            num_users=num_users,
+            num_impressions=num_impressions,
         )
-        self.plan.check()
         self.kind = kind
-        self.workers = workers
+        self._stock = writing.stock_of(self.plan, workers)
+        self.extras = self._stock.extras
 
     def read(self) -> Iterator[Packed]:
         """Draw every sample, split by split."""
-        return writing.samples(self.plan, self.workers)
+        return self._stock.samples()
