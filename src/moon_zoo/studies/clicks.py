@@ -101,4 +101,5 @@ class Clicks:
         if name == "shuffled":
             further = ("--model.shuffle_embeddings", str(seed))
             return self.steps(label, seed, embeddings=embeddings, modality=modality, after=after, further=further)
-        return self.steps(label, seed, further=("--model.behaviour", name))
+        # null, since the recipe may name embeddings of its own
+        return self.steps(label, seed, further=("--model.behaviour", name, "--model.embeddings", "null"))

@@ -58,6 +58,7 @@ class Record:
     Args:
         name: The step's.
         command: As typed.
+        words: The command's, with the study's folder replaced by a mark.
         key: What it depended on.
         seconds: How long it took.
         result: What it measured.
@@ -65,6 +66,7 @@ class Record:
 
     name: str
     command: str
+    words: list[str]
     key: str
     seconds: float
     result: dict[str, Any]
@@ -200,7 +202,7 @@ def require_same_study(steps: Sequence[Step], folder: Folder) -> None:
     """
     for step in steps:
         record = folder.record(step)
-        if record is not None and relative(record.command, folder.path) != relative(step.command, folder.path):
+        if record is not None and record.words != relative(step, folder.path):
             raise UsageError(
                 f"{folder.path} holds a study of other settings: the step {step.name} was made by another command",
                 where=f"then {record.command}\n          now  {step.command}",
@@ -249,7 +251,8 @@ def carry_out(
             result = dict(execute(step))
         except ZooError as error:
             raise _about(step, error) from error
-        record = Record(step.name, step.command, known[step.name], round(time.monotonic() - began, 3), result)
+        seconds = round(time.monotonic() - began, 3)
+        record = Record(step.name, step.command, relative(step, folder.path), known[step.name], seconds, result)
         folder.keep(record)
         finished[step.name] = found[step.name] = record
         pace.learn(step, record.seconds)

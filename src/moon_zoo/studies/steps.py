@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -89,7 +90,7 @@ def keys(steps: Sequence[Step], folder: Path) -> dict[str, str]:
         parts = {
             "format": FORMAT,
             "moon_zoo": moon_zoo.__version__,
-            "words": [relative(word, folder) for word in step.words],
+            "words": relative(step, folder),
             "needs": [found[name] for name in step.needs],
             "reads": [versions[path] for path in step.reads],
         }
@@ -97,9 +98,10 @@ def keys(steps: Sequence[Step], folder: Path) -> dict[str, str]:
     return found
 
 
-def relative(word: str, folder: Path) -> str:
-    """A command's word with the study's folder replaced by a mark, wherever it stands in it."""
-    return word.replace(str(folder), "{study}")
+def relative(step: Step, folder: Path) -> list[str]:
+    """A step's words with the study's folder replaced by a mark, where a path begins with it."""
+    prefix = re.compile(rf"^{re.escape(str(folder))}(?=/|$)")
+    return [prefix.sub("{study}", word) for word in step.words]
 
 
 def version_of(path: str) -> str:
