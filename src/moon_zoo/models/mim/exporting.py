@@ -42,9 +42,9 @@ class ClickNetwork(nn.Module):
         self.register_buffer("content", content)
 
     def forward(self, *tensors: Tensor) -> Tensor:
-        """Tensors in the order of ``names`` to click probabilities, float32 ``(batch,)``."""
+        """Tensors in the order of ``names`` to click probabilities, float32 ``(batch, 1)``."""
         content: Tensor | None = self.content
-        return self.network(dict(zip(self.names, tensors)), content).sigmoid()
+        return self.network(dict(zip(self.names, tensors)), content).sigmoid().unsqueeze(1)
 
 
 def export_parts(module: Mim) -> dict[str, ExportPart]:
