@@ -42,7 +42,7 @@ ECE_BINS = 15
 """Bins of equally many rows, unless a caller wants others."""
 
 MEMORY_ROWS = 1 << 22
-"""Rows in memory, per rank while collecting, of all ranks while computing: 64 MiB, and three times as much to sort them."""
+"""Rows in memory, per rank while collecting, of all ranks while computing: 64 MiB, and 400 MiB more while they are sorted."""
 
 _BUCKET_BITS = 16
 
@@ -120,14 +120,18 @@ class ClickFigures:
         total, cold = int(counts[0]), int(counts[1])
         sizes = {"": total, "warm/": total - cold, "cold/": cold}
         parts = max(1, -(-total // self.memory_rows))
-        sums = {name: _Sums(size, self.num_bins) for name, size in sizes.items() if size > 0}
+        # A group that is all rows is computed once, as such.
+        source = {name: "" if size == total else name for name, size in sizes.items() if size > 0}
+        sums = {name: _Sums(sizes[name], self.num_bins) for name in source.values()}
         users = {name: GroupedAuc() for name in sums}
         self._by_score(parts, total, sums)
         self._by_user(parts, users)
-        self.calibration = {name.strip("/") or "all": of.bins.finish() for name, of in sums.items()}
+        bins = {name: of.bins.finish() for name, of in sums.items()}
+        self.calibration = {name.strip("/") or "all": bins[same] for name, same in source.items()}
         if not sums:
             return {"num_rows": 0.0}
-        return {f"{name}{key}": value for name, of in sums.items() for key, value in of.figures(users[name]).items()}
+        figures = {name: of.figures(users[name]) for name, of in sums.items()}
+        return {f"{name}{key}": value for name, same in source.items() for key, value in figures[same].items()}
 
     def report(self) -> dict[str, Any]:
         """The calibration of the last `compute` as plain values, for `moon_zoo.reports.calibration`."""

@@ -161,6 +161,7 @@ class Mim(ZooModule):
         # It is the same on all ranks and never changes: DDP would send it to all of them at each step.
         self._ddp_params_and_buffers_to_ignore = ["content"]
         self.figures = ClickFigures()
+        self._report: dict[str, Any] = {}
         self._notes: dict[str, RowNotes | None] = {}
 
     def build(self) -> None:
@@ -262,6 +263,7 @@ class Mim(ZooModule):
     def _log_figures(self, split: str) -> None:
         figures = self.figures.compute()
         self.figures.reset()
+        self._report = {f"calibration_{split}": self.figures.report()}
         best = {name: value for name, value in self._best(split).items() if name in figures}
         for name, value in (figures | {f"{name}_bayes": value for name, value in best.items()}).items():
             # Every rank computed the same figures from all ranks' rows, so nothing is left to reduce.
@@ -275,7 +277,7 @@ class Mim(ZooModule):
 
     def report_data(self) -> dict[str, Any]:
         """The calibration of the last evaluation."""
-        return {"calibration": self.figures.report()} if self.figures.calibration else {}
+        return self._report
 
     # Notes on rows -----------------------------------------------------------------------------------------------------
 
