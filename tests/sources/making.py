@@ -105,3 +105,30 @@ def grocery(folder: Path, test: bool = False) -> dict[str, bytes]:
     for name, content in files.items():
         write(folder / name, content)
     return files
+
+
+def movielens(folder: Path, users: int = 4, films: int = 10) -> dict[str, bytes]:
+    """Files of MovieLens with posters: every user rates ``films`` films, one a second; film 3 has no poster.
+
+    User ``u`` rates film ``f`` at second ``f`` (the films' order is theirs) with ``(u + f) % 5 + 1`` stars. Written below
+    ``folder``; also returned, path to content.
+    """
+    genres = ("genre_unknown", "Comedy", "Drama", "Western")
+    items = f"movie_id,title,{','.join(genres)},year,overview,original_language,runtime\n"
+    for film in range(1, films + 1):
+        flags = ["0", "1" if film % 2 else "0", "1", "1" if film == 4 else "0"]
+        gaps = ("", "", "", "") if film == 2 else ("1994.0", f"About {film}.", "en", "90.0")
+        items += ",".join([str(film), f'"Film, {film} (1994)"', *flags, *gaps]) + "\n"
+    people = "user_id,age,gender,occupation\n" + "".join(
+        f"{user},{17 + user * 10},F,writer\n" for user in range(1, users + 1)
+    )
+    ratings = "user_id,movie_id,rating,timestamp\n" + "".join(
+        f"{user},{film},{(user + film) % 5 + 1},{film}\n"
+        for user in range(1, users + 1)
+        for film in range(1, films + 1)
+    )
+    files = {"items.csv": items.encode(), "users.csv": people.encode(), "ratings.csv": ratings.encode()}
+    files |= {f"posters/{film}.jpg": photo("red", (20, 30)) for film in range(1, films + 1) if film != 3}
+    for name, content in files.items():
+        write(folder / name, content)
+    return files

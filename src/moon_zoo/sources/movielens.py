@@ -27,7 +27,7 @@ from moon_zoo.sources.history_lists import Histories
 from moon_zoo.sources.movielens_tables import Film, Ratings, User, find_base, read_films, read_ratings, read_users
 from moon_zoo.sources.photos import PhotoReader, counted
 from moon_zoo.sources.splits import shuffled
-from moon_zoo.sources.time_splits import SPLITS, TRAIN, by_user, check_shares
+from moon_zoo.sources.time_splits import SPLITS, TRAIN, VAL, by_user, check_shares
 from moon_zoo.sources.tree import open_tree
 
 CLICK = 4
@@ -54,14 +54,15 @@ class MovieLensSource(PhotoSource):
 
     Writes the impressions train, val and test; the films as products: items (all of them) and warm_items (those with
     training rows, to train towers on); and searches, pairs of films that a user liked one after the other in training:
-    the earlier one's poster is the query, the later film what was chosen, a purchase where it got 5 stars.
+    the earlier one's poster is the query, the later film what was chosen, a purchase where it got 5 stars. searches_val
+    are the same, with a later film from val.
 
     Args:
         path: The tar, or the folder with ratings.csv, items.csv, users.csv and posters.
         test_share: Share of each user's ratings, the newest, for testing.
         val_share: Share of each user's ratings, those before the newest, for validation.
         cold_share: Share of the films that are kept out of training, so that they are cold in val and test.
-        pairs: Most pairs of films in searches; drawn by the seed where there are more.
+        pairs: Most pairs of films in searches, a sixth of it in searches_val; drawn by the seed where there are more.
         history: Longest history, the newest films kept; 0 for no limit.
         min_count: Default frequency cut of models: values in fewer training rows count as unknown.
         seed: Seed of the choice of cold films, of pairs, and of the order of products.
@@ -123,12 +124,13 @@ class MovieLensSource(PhotoSource):
         if not warm.any():
             raise DataError("no rating is left to train on", change="--test-share, --val-share or --cold-share")
         posters = self._posters(base, films)
-        pairs = _pairs(ratings, sides == TRAIN, np.array([film.item_id in posters for film in films]))
-        chosen = np.sort(np.random.default_rng(self.seed).permutation(len(pairs))[: self.pairs])
+        chosen = self._pairs(films, ratings, sides, posters)
         self._note(films, ratings, sides, warm, posters)
-        self.total = len(films) + int(warm.sum()) + len(chosen) + int(sum(-(-np.bincount(sides, minlength=3) // ROWS)))
+        pairs = sum(len(some) for some in chosen.values())
+        self.total = len(films) + int(warm.sum()) + pairs + int(sum(-(-np.bincount(sides, minlength=3) // ROWS)))
         yield from self._products(films, warm, posters)
-        yield from self._searches(films, ratings, pairs[chosen], posters)
+        for split, some in chosen.items():
+            yield from self._searches(split, films, ratings, some, posters)
         yield from self._impressions(films, users, ratings, sides)
 
     def _cold(self, films: list[Film]) -> np.ndarray:
@@ -158,8 +160,24 @@ class MovieLensSource(PhotoSource):
                 build, shuffled((film.item_id for film in films if wanted[by_id[film.item_id]]), self.seed)
             )
 
+    def _pairs(
+        self, films: list[Film], ratings: Ratings, sides: np.ndarray, posters: dict[str, str]
+    ) -> dict[str, np.ndarray]:
+        """Split to rows of two films with posters that a user liked one after the other, int64 ``(pairs, 2)``."""
+        has_poster = np.array([film.item_id in posters for film in films])
+        liked = (ratings.ratings >= CLICK) & has_poster[ratings.films]
+        found = {
+            "searches": _consecutive(ratings.users, liked & (sides == TRAIN)),
+            # Here the later film is one that nobody has trained on as an answer to this user, and may be cold.
+            "searches_val": _consecutive(ratings.users, liked & (sides <= VAL)),
+        }
+        found["searches_val"] = found["searches_val"][sides[found["searches_val"][:, 1]] == VAL]
+        draw = np.random.default_rng(self.seed)
+        limits = {"searches": self.pairs, "searches_val": self.pairs // 6}
+        return {name: rows[np.sort(draw.permutation(len(rows))[: limits[name]])] for name, rows in found.items()}
+
     def _searches(
-        self, films: list[Film], ratings: Ratings, pairs: np.ndarray, posters: dict[str, str]
+        self, split: str, films: list[Film], ratings: Ratings, pairs: np.ndarray, posters: dict[str, str]
     ) -> Iterator[Packed]:
         def build(pair: tuple[int, int]) -> Packed:
             earlier, later = pair
@@ -168,7 +186,7 @@ class MovieLensSource(PhotoSource):
                 query_photo=self.photos.read(posters[films[ratings.films[earlier]].item_id]),
                 behaviour="purchase" if ratings.ratings[later] == 5 else "click",
             )
-            return "searches", f"pair-{later:06d}", search
+            return split, f"pair-{later:06d}", search
 
         yield from self.packed(build, ((int(earlier), int(later)) for earlier, later in pairs))
 
@@ -242,8 +260,8 @@ def _columns(films: list[Film], users: list[User]) -> dict[str, dict[str, pa.Arr
     }
 
 
-def _pairs(ratings: Ratings, train: np.ndarray, has_poster: np.ndarray) -> np.ndarray:
-    """Rows of two films with posters that a user liked one after the other in training, int64 ``(pairs, 2)``."""
-    liked = np.flatnonzero(train & (ratings.ratings >= CLICK) & has_poster[ratings.films])
-    same = ratings.users[liked[1:]] == ratings.users[liked[:-1]]
-    return np.stack([liked[:-1][same], liked[1:][same]], axis=1)
+def _consecutive(users: np.ndarray, liked: np.ndarray) -> np.ndarray:
+    """Neighbours among the liked rows that are of one user, int64 ``(pairs, 2)``; rows are sorted by user and time."""
+    rows = np.flatnonzero(liked)
+    same = users[rows[1:]] == users[rows[:-1]]
+    return np.stack([rows[:-1][same], rows[1:][same]], axis=1)
