@@ -123,9 +123,16 @@ def data_faults(recipe: Recipe) -> Iterator[ZooError]:
 def _split_faults(
     path: str, where: str, kinds: tuple[str, ...], model: str, data: Any, split: str
 ) -> Iterator[ZooError]:
+    from moon_zoo.data.impressions.reading import is_table, needs_packing
     from moon_zoo.data.manifest import manifest_location, read_manifest
     from moon_zoo.data.remote import is_url
 
+    if is_table(path) and "impressions" in kinds:
+        if split in ("train", "val"):
+            yield needs_packing(path, where)
+        elif not Path(path).is_file():
+            yield DataError(f"there is no table {path}", where=f"{where} = {path}", change=where)
+        return
     manifest = read_manifest(path)
     if manifest.kind not in kinds:
         yield DataError(

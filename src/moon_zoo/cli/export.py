@@ -99,19 +99,25 @@ def _public_name(checkpoint: str) -> str:
 
 def _real_batches(module: ZooModule, shards: str, count: int) -> list[dict[str, Any]]:
     """The first samples of a set, as the model's inputs make them, in batches of eight."""
+    import numpy as np
+
+    from moon_zoo.data.impressions.reading import RowShards, open_shards
     from moon_zoo.data.inputs import Draw
-    from moon_zoo.data.reading import IndexedShards
     from moon_zoo.errors import DataError
 
     if count < 1:
         raise UsageError(f"--samples must be at least 1, got {count}", change="--samples")
-    samples = IndexedShards(shards)
+    samples = open_shards(shards)
     if samples.manifest.kind not in module.sample_kinds:
         raise DataError(
             f"{shards} holds samples of kind {samples.manifest.kind}, "
             f"{type(module).__name__} takes {' or '.join(module.sample_kinds)}",
             change="--data",
         )
+    if isinstance(samples, RowShards):
+        reader = module.inputs.reader(samples.schema, samples.vocabularies)  # type: ignore[attr-defined]
+        taken = np.array_split(np.arange(min(count, len(samples))), range(8, min(count, len(samples)), 8))
+        return [reader(samples.take(some, reader.limits), Draw()) for some in taken]
     rows = [module.inputs.sample(samples[index], Draw()) for index in range(min(count, len(samples)))]
     return [module.inputs.batch(rows[first : first + 8]) for first in range(0, len(rows), 8)]
 

@@ -15,9 +15,11 @@ import lightning as L
 
 from moon_zoo.data.cache import DEFAULT_CACHE_BYTES
 from moon_zoo.data.dataset import ShardDataset, ShardLoader, shard_loader
+from moon_zoo.data.impressions.block import Impressions
 from moon_zoo.data.impressions.dataset import RowDataset
-from moon_zoo.data.impressions.reading import open_shards
+from moon_zoo.data.impressions.reading import is_table, open_shards
 from moon_zoo.data.inputs import Inputs
+from moon_zoo.data.kinds import refuse_rows
 from moon_zoo.data.machine import usable_cores
 from moon_zoo.data.manifest import Manifest
 from moon_zoo.data.reading import IndexedShards
@@ -186,8 +188,12 @@ class ShardDataModule(L.LightningDataModule):
         }[stage]
         for split in wanted:
             path = self.paths[split]
-            if path is not None and not is_streamed(path):
+            if path is None or is_table(path):
+                continue  # a table is read when its rows are wanted: its columns may come with a checkpoint still to be loaded
+            if not is_streamed(path):
                 self.shards(split)
+            elif tuple(getattr(self._model(), "sample_kinds", ())) == (Impressions.kind,):
+                refuse_rows(Impressions.kind, f"{_option(split)} = {path}")
         if stage == "fit":
             self._fit_inputs()
 

@@ -27,6 +27,7 @@ from moon_zoo.data.impressions.schema import FIRST, Schema
 from moon_zoo.data.impressions.vocabulary import Vocabulary, vocabularies_from_json
 from moon_zoo.data.index import ShardIndex
 from moon_zoo.data.manifest import Manifest, ShardEntry
+from moon_zoo.data.publishing import MANIFEST_NAME
 from moon_zoo.data.reading import IndexedShards
 from moon_zoo.errors import DataError
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 KEPT_SHARDS = 24
 """Shards that stay mapped per process: several windows of `EpochOrder`."""
 
+TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".json", ".parquet", ".pq")
 _READ_AT_ONCE = 65536
 _PREFIX = 10
 """Bytes before a numpy file's header: magic, version and the header's size."""
@@ -342,16 +344,27 @@ def open_shards(
     Raises:
         DataError: It cannot be read, or is a table of which no schema is known.
     """
-    from moon_zoo.data.impressions.table import TableRows, is_table  # readers of tables, which sets need not
+    from moon_zoo.data.impressions.table import TableRows  # readers of tables, which sets need not
 
     text = os.fspath(path)
     if not is_table(text):
         shards = IndexedShards(path, cache_bytes=cache_bytes)
         return RowShards(path, cache_bytes=cache_bytes) if shards.manifest.kind == Impressions.kind else shards
     if schema is None:
-        raise DataError(
-            f"{text} is a table, whose columns nobody has declared yet",
-            where=text,
-            change=f"the path, to a set of impressions (moon-zoo pack impressions {text} --to DIR), or use a trained model",
-        )
+        raise needs_packing(text, text)
     return TableRows(path, schema, history_log=history_log)
+
+
+def is_table(path: str) -> bool:
+    """Whether a path names a table file by its suffix, not a set of shards."""
+    suffixes = [suffix.lower() for suffix in Path(path).suffixes if suffix.lower() != ".gz"]
+    return bool(suffixes) and suffixes[-1] in TABLE_SUFFIXES and Path(path).name != MANIFEST_NAME
+
+
+def needs_packing(path: str, where: str) -> DataError:
+    """What is said of a table where only a set will do: its columns are not declared."""
+    return DataError(
+        f"{path} is a table, whose columns nobody has declared; only a model that has learned them reads tables",
+        where=where,
+        change=f"the path, to a set of impressions: moon-zoo pack impressions {path} --to DIR",
+    )

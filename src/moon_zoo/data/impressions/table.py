@@ -25,15 +25,9 @@ from moon_zoo.data.impressions.vocabulary import Vocabulary, ordered
 from moon_zoo.data.manifest import Manifest, ShardEntry
 from moon_zoo.errors import DataError, did_you_mean
 from moon_zoo.sources.impression_shaping import Shaper
-from moon_zoo.sources.impression_tables import SUFFIXES, Log
+from moon_zoo.sources.impression_tables import Log
 
 log = logging.getLogger(__name__)
-
-
-def is_table(path: str) -> bool:
-    """Whether a path names a table file by its suffix, not a set of shards."""
-    suffixes = [suffix for suffix in Path(path).suffixes if suffix.lower() != ".gz"]
-    return bool(suffixes) and suffixes[-1].lower() in SUFFIXES and Path(path).name != "manifest.json"
 
 
 class TableRows:
