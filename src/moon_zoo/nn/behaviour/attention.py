@@ -19,6 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from moon_zoo.nn.behaviour.pieces import AttentionInPieces
+
 
 class TargetAttention(nn.Module):
     """Weights of behaviours by a small network of target and behaviour.
@@ -46,6 +48,9 @@ class TargetAttention(nn.Module):
         Returns:
             ``(batch, length)``.
         """
+        if len(self.rest) == 1 and _in_pieces(target, history):
+            last = self.rest[0]
+            return AttentionInPieces.apply(target, history, self.first.weight, self.first.bias, last.weight, last.bias)
         hidden = folded_first_layer(target, history, self.first.weight, self.first.bias)
         for layer in self.rest:
             hidden = layer(F.relu(hidden))
@@ -68,6 +73,12 @@ def folded_first_layer(target: Tensor, history: Tensor, weight: Tensor, bias: Te
     constant = F.linear(target, of_target + of_difference, bias)  # (batch, out)
     per_row = torch.addcmul((of_history - of_difference).t(), target.unsqueeze(2), of_product.t())  # (batch, dim, out)
     return torch.baddbmm(constant.unsqueeze(1), history, per_row)
+
+
+def _in_pieces(target: Tensor, history: Tensor) -> bool:
+    """Whether to use the function made for caches: a GPU has no need of it, and graphs and autocast cannot take it."""
+    plain = target.device.type == "cpu" and target.dtype == history.dtype == torch.float32
+    return plain and not torch.is_autocast_enabled("cpu") and not torch.compiler.is_compiling()
 
 
 def masked_softmax(logits: Tensor, mask: Tensor) -> Tensor:

@@ -36,5 +36,7 @@ class SimTier(nn.Module):
         """
         tier = ((cosine.float() + 1) * (self.num_tiers / 2)).floor().long().clamp(0, self.num_tiers - 1)
         tier = tier.masked_fill(missing, self.num_tiers)
-        counts = torch.zeros(cosine.shape[0], self.num_tiers + 1, device=cosine.device)  # len() would be a constant in exports
+        counts = torch.zeros(
+            cosine.shape[0], self.num_tiers + 1, device=cosine.device
+        )  # len() would be a constant in exports
         return counts.scatter_add(1, tier, mask.float())
