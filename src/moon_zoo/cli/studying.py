@@ -54,7 +54,7 @@ def run(study: str, options: argparse.Namespace) -> int:
         if not options.quiet:
             _announce(steps, folder)
         try:
-            records = running.carry_out(steps, folder, execute, told=None if options.quiet else _tell)
+            records = running.carry_out(steps, folder, Carrier(options.quiet), told=None if options.quiet else _tell)
         except KeyboardInterrupt:
             say(f"stopped; go on with: {command_line(*options.command)}")
             return EXIT_INTERRUPTED
@@ -217,6 +217,32 @@ def execute(step: Step) -> dict[str, Any]:
     if code == EXIT_INTERRUPTED:
         raise KeyboardInterrupt
     return json.loads(printed.getvalue())
+
+
+class Carrier:
+    """Carries steps out, and says what they remark once instead of once per step.
+
+    Args:
+        quiet: Whether to keep the remarks to the steps' records.
+    """
+
+    def __init__(self, quiet: bool = False) -> None:
+        self.quiet = quiet
+        self._said: set[str] = set()
+
+    def __call__(self, step: Step) -> dict[str, Any]:
+        """Run a step's command; what it wrote to stderr comes back as ``remarks``."""
+        heard = io.StringIO()
+        try:
+            with contextlib.redirect_stderr(heard):
+                result = execute(step)
+        finally:
+            remarks = [line.rstrip() for line in heard.getvalue().splitlines() if line.strip()]
+            for line in dict.fromkeys(remarks):
+                if line not in self._said and not self.quiet:
+                    say(f"  {line}")
+                self._said.add(line)
+        return {**result, "remarks": remarks} if remarks else result
 
 
 def _test_checkpoint(step: Step) -> dict[str, Any]:

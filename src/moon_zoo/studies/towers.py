@@ -140,7 +140,7 @@ class Making:
         """
         return self._runs(
             "data",
-            {fraction: (steps, self.batch_size, self._part(fraction)) for fraction in fractions},
+            {fraction: (steps, self.batch_size, self._part(fraction, steps)) for fraction in fractions},
             seed,
             "",
         )
@@ -196,18 +196,18 @@ class Making:
         )
         return step, run
 
-    def _part(self, fraction: float) -> list[str]:
+    def _part(self, fraction: float, steps: int) -> list[str]:
         """Options that read the first shards of the training set as plain tars."""
         from moon_zoo.studies.material import SHARD_ITEMS
 
         if self.products.after:
             shards = -(-self.products.num_train // SHARD_ITEMS)
-            stem, items = "train", SHARD_ITEMS
+            stem = "train"
         else:
             from moon_zoo.data.manifest import read_manifest
 
             entries = read_manifest(self.products.train).shards
-            shards, items = len(entries), entries[0].samples
+            shards = len(entries)
             stem = entries[0].name.removesuffix("-000000.tar")
         kept = round(shards * fraction)
         if not 1 <= kept < shards:
@@ -217,7 +217,8 @@ class Making:
                 change="--fractions; or pack that set with a smaller --max-samples-per-shard",
             )
         tars = f"{self.products.train}/{stem}-{{000000..{kept - 1:06d}}}.tar"
-        return ["--data.train", tars, "--data.streamed_length", str(kept * items)]
+        # all passes are one epoch, since every epoch of a stream begins with filling its buffer
+        return ["--data.train", tars, "--data.streamed_length", str(steps * self.batch_size)]
 
 
 def given(checkpoints: Sequence[str]) -> list[Tower]:
