@@ -50,13 +50,29 @@ class Features:
         logits: float32 ``(batch,)``; their sigmoid is the probability of a click.
         interest: The attention's output over all histories, ``(batch, attention_dim)``; no columns without histories.
         hidden: What each layer of the deep part gave.
-        penalty: Mean over rows of the squared length of the embeddings that they looked up, a scalar, before any weight.
+        looked_up: Embeddings of ids that the rows looked up: of features ``(batch, columns * dim)``, of a history
+            ``(batch, length, fields * dim)`` with zeros on padding.
     """
 
     logits: Tensor
     interest: Tensor
     hidden: tuple[Tensor, ...]
-    penalty: Tensor
+    looked_up: tuple[Tensor, ...]
+
+    @property
+    def penalty(self) -> Tensor:
+        """L2 of the embeddings looked up, a scalar before any weight; computed when asked for.
+
+        The mean over rows of the summed squares of their features' embeddings and the mean square of their histories'. Ids
+        that no row of the batch has are left alone, as a penalty of whole tables would not (Zhou et al. 2018, section 5.1).
+        """
+        total = self.logits.new_zeros(())
+        for embedded in self.looked_up:
+            squares = embedded.float().square().sum(-1)
+            if squares.ndim == 2:
+                squares = squares.sum(1) / (squares.detach() > 0).sum(1).clamp_min(1)
+            total = total + squares.mean()
+        return total
 
     def joined(self) -> Tensor:
         """What MAKE hands to the second step: interest, hidden layers and logit side by side."""
@@ -171,14 +187,14 @@ class MimNetwork(nn.Module):
     def features(self, batch: Mapping[str, Tensor], content: Tensor | None = None) -> Features:
         """Logits and what led to them."""
         batch = self._without_some_items(batch)
-        given, penalties = self._row_features(batch, content)
+        given, looked_up = self._row_features(batch, content)
         interests = []
         for sequence, layer in zip(self.sequences, self._layers()):
-            history, squares = self._history(sequence, batch, content)
+            history = self._history(sequence, batch, content)
             attended, found = layer(history, self.vectors if self._with_vectors else None)
             interests.append(attended)
             given += found
-            penalties += squares
+            looked_up += [history.behaviours] if self.use_ids else []
         if self.make is not None:
             with torch.no_grad():
                 given.append(self.make.features(batch, content).joined())
@@ -190,7 +206,7 @@ class MimNetwork(nn.Module):
             logits=logits,
             interest=torch.cat(interests, dim=1) if interests else features[:, :0],
             hidden=tuple(hidden),
-            penalty=torch.stack(penalties).sum() if penalties else logits.new_zeros(()),
+            looked_up=tuple(looked_up),
         )
 
     def train(self, mode: bool = True) -> Self:
@@ -236,12 +252,13 @@ class MimNetwork(nn.Module):
         return dim + (0 if self.make is None else self.make.joined_dim)
 
     def _row_features(self, batch: Mapping[str, Tensor], content: Tensor | None) -> tuple[list[Tensor], list[Tensor]]:
-        given, penalties = [], []
+        given: list[Tensor] = []
+        looked_up: list[Tensor] = []
         if self.use_ids:
             columns = [one.name for one in self.schema.categorical]
             embedded = self._embed(batch, columns)  # (batch, columns * dim)
             given.append(embedded)
-            penalties.append(embedded.float().square().sum(1).mean())
+            looked_up.append(embedded)
         if self.schema.numeric:
             given += [batch["numeric"], batch["numeric_missing"].float()]
         if self._with_sides:
@@ -252,11 +269,9 @@ class MimNetwork(nn.Module):
                 query = batch[f"content/{self._query}"].unsqueeze(1)  # a history of one
                 given.append(self.vectors(query.squeeze(1), content))
                 given.append(self.query_similarity(cosines(target, query, content), without_content(target, query)))
-        return given, penalties
+        return given, looked_up
 
-    def _history(
-        self, sequence: Sequence, batch: Mapping[str, Tensor], content: Tensor | None
-    ) -> tuple[History, list[Tensor]]:
+    def _history(self, sequence: Sequence, batch: Mapping[str, Tensor], content: Tensor | None) -> History:
         mask = batch[f"mask/{sequence.name}"]
         ids = [batch[f"id/{column}"] for column in sequence.columns] if self.use_ids else []
         column = self.content_column(sequence) if self.uses_content else None
@@ -272,12 +287,11 @@ class MimNetwork(nn.Module):
         if not self.use_ids:
             assert target_rows is not None and rows is not None and content is not None
             target, behaviours = self.vectors(target_rows, content), self.vectors(rows, content)
-            return History(target, behaviours, mask, target_rows, rows, cosine, content), []
+            return History(target, behaviours, mask, target_rows, rows, cosine, content)
         vocabularies = [self.schema.vocabulary_of(one) for one in sequence.columns]
         behaviours = self.embeddings.columns(ids, vocabularies)  # (batch, length, fields * dim)
-        squares = behaviours.float().square().sum((1, 2)) / mask.sum(1).clamp_min(1)
         target = self._embed(batch, self._target_columns(sequence))
-        return History(target, behaviours, mask, target_rows, rows, cosine, content), [squares.mean()]
+        return History(target, behaviours, mask, target_rows, rows, cosine, content)
 
     def _embed(self, batch: Mapping[str, Tensor], columns: Many[str]) -> Tensor:
         ids = [batch[f"id/{column}"] for column in columns]

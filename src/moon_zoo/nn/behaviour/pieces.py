@@ -28,7 +28,7 @@ class AttentionInPieces(torch.autograd.Function):
     """``w2 . relu(W [t, h, t - h, t * h] + b) + b2`` for every behaviour."""
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: FunctionCtx, target: Tensor, history: Tensor, weight: Tensor, bias: Tensor, last: Tensor, last_bias: Tensor
     ) -> Tensor:
         """Target ``(B, E)``, history ``(B, L, E)``, weight ``(H, 4 E)``, last ``(1, H)`` to logits ``(B, L)``."""
@@ -43,7 +43,7 @@ class AttentionInPieces(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:
         """Gradients of all six inputs; letters as in `forward`, d for "gradient of"."""
         target, history, weight, bias, last = ctx.saved_tensors
         fold = _Fold(target, history, weight, bias)
@@ -51,7 +51,7 @@ class AttentionInPieces(torch.autograd.Function):
         d_constant = target.new_empty(len(target), weight.shape[0])
         d_linear, d_product = torch.zeros_like(fold.linear), torch.zeros_like(fold.product)  # (E, H)
         d_last = torch.zeros_like(last[0])
-        scratch = torch.empty_like(fold.hidden_scratch)
+        scratch, product_scratch = torch.empty_like(fold.hidden_scratch), torch.empty_like(fold.matrix_scratch)
         gradient = gradient.contiguous()
         for start in range(0, len(target), fold.rows):
             piece = slice(start, start + fold.rows)
@@ -62,11 +62,13 @@ class AttentionInPieces(torch.autograd.Function):
             torch.mul(above.unsqueeze(1), last[0], out=d_hidden.view_as(flat))
             torch.ops.aten.threshold_backward.grad_input(d_hidden, hidden, 0, grad_input=d_hidden)
             torch.sum(d_hidden, 1, out=d_constant[piece])
-            torch.bmm(d_hidden, fold.matrices(piece, filled=True).transpose(1, 2), out=d_history[piece])
-            d_matrices = torch.bmm(behaviours.transpose(1, 2), d_hidden)  # (rows, E, H)
+            matrices = fold.matrix_scratch[: len(targets)]  # as `hidden` left them
+            torch.bmm(d_hidden, matrices.transpose(1, 2), out=d_history[piece])
+            d_matrices = torch.bmm(behaviours.transpose(1, 2), d_hidden, out=matrices)  # (rows, E, H)
             d_linear += d_matrices.sum(0)
-            d_product += torch.bmm(targets.t().unsqueeze(1), d_matrices.transpose(0, 1)).squeeze(1)
-            d_target[piece] = d_matrices.mul_(fold.product).sum(2)
+            product = torch.mul(d_matrices, fold.product, out=product_scratch[: len(targets)])
+            torch.sum(product, 2, out=d_target[piece])
+            d_product += d_matrices.mul_(targets.unsqueeze(2)).sum(0)
         d_target.addmm_(d_constant, fold.of_target)
         d_both = d_constant.t() @ target  # of W_t and W_d
         d_weight = torch.cat([d_both, d_linear.t(), d_both - d_linear.t(), d_product.t()], dim=1)
@@ -88,17 +90,10 @@ class _Fold:
         self.matrix_scratch = target.new_empty(self.rows, dim, width)
         self.hidden_scratch = target.new_empty(self.rows, length, width)
 
-    def matrices(self, piece: slice, *, filled: bool = False) -> Tensor:
-        """What the behaviours of each row are multiplied by, ``(rows, E, H)``; ``filled``: as `hidden` left it."""
-        targets = self.target[piece]
-        matrices = self.matrix_scratch[: len(targets)]
-        if not filled:
-            torch.addcmul(self.linear, targets.unsqueeze(2), self.product, out=matrices)
-        return matrices
-
     def hidden(self, piece: slice) -> Tensor:
-        """Hidden units of a piece after ReLU, ``(rows, L, H)``; overwritten by the next call."""
-        matrices = self.matrices(piece)
-        hidden = self.hidden_scratch[: len(matrices)]
+        """Hidden units of a piece after ReLU, ``(rows, L, H)``; they and the matrices stay until the next call."""
+        targets = self.target[piece]
+        matrices, hidden = self.matrix_scratch[: len(targets)], self.hidden_scratch[: len(targets)]
+        torch.addcmul(self.linear, targets.unsqueeze(2), self.product, out=matrices)
         torch.baddbmm(self.constant[piece].unsqueeze(1), self.history[piece], matrices, out=hidden)
         return hidden.clamp_min_(0)
