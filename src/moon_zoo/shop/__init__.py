@@ -7,15 +7,16 @@ One direction of imports, one question per part:
 - `drawing`     what they look like: silhouettes, surfaces, brand marks, catalogue and user photos with true boxes
 - `words`       how sellers title them and how users ask for them
 - `searches`    what users look for and what they choose
-- `writing`     `write_shop`: products and searches into shards, rendered by several `processes`
+- `impressions` what users were shown and clicked: `shoppers` with interests in the `content` of items, who are shown
+  what lies on `shelves` and click by a known model (`clicks`), and the `best` figures that can be reached
+- `writing`     `write_shop`: all of these into shards, rendered by several `processes`
 - `preview`     contact sheets
 - `datamodule`  `ShopDataModule`: the shop in the cache, written on first use
 
-**Where later kinds plug in.** A kind is a function ``(plan, spu number) -> iterator of (key, sample)`` in the table
-`moon_zoo.shop.writing.RENDERERS`; parallel rendering, splits by SPU, shards and cache then come for free.
+**Where later kinds plug in.** A kind that is drawn is a function ``(plan, spu number) -> iterator of (key, sample)`` in the
+table `moon_zoo.shop.writing.RENDERERS`; parallel rendering, splits by SPU, shards and cache then come for free.
+Impressions are not drawn: they have a plan of their own (`impression_plan`) and come in blocks of users.
 
-- impressions: a module ``clicks`` beside `searches` (users with latent interests over `Spu` attributes, a known click
-  probability). Its samples are blocks of rows: let one SPU-numbered unit of work stand for one block.
 - conversations: a module ``conversations`` beside `searches` that pairs a photo of `drawing.photos` with words, and
   says by rule which pairs are risky together.
 - follow-ups: a module ``knowledge`` beside `catalogue` (facts of an SPU: what it goes with, how to care for it) and

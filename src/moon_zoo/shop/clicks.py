@@ -89,9 +89,7 @@ class Market:
     strengths: Strengths
 
 
-def market_of(
-    rng: np.random.Generator, items: Items, sold: dict[str, np.ndarray], strengths: Strengths
-) -> Market:
+def market_of(rng: np.random.Generator, items: Items, sold: dict[str, np.ndarray], strengths: Strengths) -> Market:
     """Draw popularity, prices and effects.
 
     Args:
@@ -210,9 +208,7 @@ def _interests(rng: np.random.Generator, users: Shoppers, user: np.ndarray) -> n
     return users.interests[user, which]
 
 
-def _shown(
-    rng: np.random.Generator, market: Market, users: Shoppers, visits: Visits, visit: np.ndarray
-) -> np.ndarray:
+def _shown(rng: np.random.Generator, market: Market, users: Shoppers, visits: Visits, visit: np.ndarray) -> np.ndarray:
     """Which item each row shows."""
     period, query = visits.period[visit], visits.query[visit]
     reason = rng.random(len(visit))
@@ -262,9 +258,7 @@ def _logits(
     return logit
 
 
-def affinity(
-    shown: np.ndarray, content: np.ndarray, users: Shoppers, user: np.ndarray, softness: float
-) -> np.ndarray:
+def affinity(shown: np.ndarray, content: np.ndarray, users: Shoppers, user: np.ndarray, softness: float) -> np.ndarray:
     """Soft maximum over each user's interests of the cosine with what is shown, float64 ``(rows,)``."""
     cosine = np.empty((len(shown), MAX_INTERESTS))
     for place in range(MAX_INTERESTS):

@@ -10,19 +10,26 @@ from typing import ClassVar, Literal
 from moon_zoo.data.cache import cache_root
 from moon_zoo.data.datamodule import ShardDataModule
 from moon_zoo.shop import VERSION
-from moon_zoo.shop.writing import DEFAULT_PRODUCTS, DEFAULT_SPLITS, Plan, write_once
+from moon_zoo.shop.impression_plan import DEFAULT_IMPRESSIONS, DEFAULT_USERS, ImpressionPlan
+from moon_zoo.shop.writing import DEFAULT_PRODUCTS, Plan, plan_of, write_once
 
 
 class ShopDataModule(ShardDataModule):
-    """The simulated shop: products that are drawn, with titles, categories and attributes, and searches for them.
+    """The simulated shop: products that are drawn, with titles, categories and attributes; searches for them; and users
+    who are shown them and click, with a known probability.
 
     Args:
-        kind: ``product`` (items) or ``search`` (queries with the item chosen).
+        kind: ``product`` (items), ``search`` (queries with the item chosen) or ``impressions`` (items shown to users).
         num_products: Number of products (SPUs) in all splits together: 80 % train, 10 % val, 10 % test. Each comes in 1 to
             3 colours that are items of their own, 1.7 on average.
         photos_per_product: Photos per item: the first for the catalogue, the others by customers.
         photo_px: Side of the photos in pixels, 32 to 1024.
         shop_seed: Which shop; the same seed gives the same products.
+        num_users: Of impressions: number of users.
+        num_impressions: Of impressions: rows of all splits together, of which 20 in 29 are for training, 3 for validation
+            and 6 for testing. A quarter of the latter two show items that training never does.
+        gallery: Shards of the items that queries of val and test are searched in; without it they are searched in their
+            own split.
         batch_size: Samples per step on each rank.
         eval_batch_size: The same for everything but training; None takes twice ``batch_size``.
         num_workers: Processes that read and decode, per loader and rank; None takes a share of this machine's cores.
@@ -44,6 +51,9 @@ class ShopDataModule(ShardDataModule):
         photos_per_product: int = 3,
         photo_px: int = 128,
         shop_seed: int = 0,
+        num_users: int = DEFAULT_USERS,
+        num_impressions: int = DEFAULT_IMPRESSIONS,
+        gallery: str | None = None,
         batch_size: int = 64,
         eval_batch_size: int | None = None,
         num_workers: int | None = None,
@@ -51,14 +61,22 @@ class ShopDataModule(ShardDataModule):
         window_shards: int = 4,
         on_error: Literal["raise", "skip"] = "raise",
     ) -> None:
-        self.plan = Plan(kind, num_products, photos_per_product, photo_px, shop_seed, tuple(DEFAULT_SPLITS.items()))
-        self.plan.check()
+        self.plan = plan_of(
+            kind=kind,
+            num_products=num_products,
+            photos_per_product=photos_per_product,
+            photo_px=photo_px,
+            seed=shop_seed,
+            num_users=num_users,
+            num_impressions=num_impressions,
+        )
         self.folder = cache_root() / "shop" / shop_name(self.plan)
         super().__init__(
             train=str(self.folder / "train"),
             val=str(self.folder / "val"),
             test=str(self.folder / "test"),
             predict=str(self.folder / "test"),
+            gallery=gallery,
             batch_size=batch_size,
             eval_batch_size=eval_batch_size,
             num_workers=num_workers,
@@ -72,8 +90,10 @@ class ShopDataModule(ShardDataModule):
         write_once(self.folder, self.plan)
 
 
-def shop_name(plan: Plan) -> str:
+def shop_name(plan: Plan | ImpressionPlan) -> str:
     """The folder's name in the cache: readable, and different for every other plan and version of the shop."""
     canonical = json.dumps({"version": VERSION, **asdict(plan)}, sort_keys=True)
     digest = hashlib.sha256(canonical.encode()).hexdigest()[:16]
+    if isinstance(plan, ImpressionPlan):
+        return f"{plan.kind}-{plan.num_products}-{plan.num_users}x{plan.num_impressions}-{digest}"
     return f"{plan.kind}-{plan.num_products}x{plan.photos_per_product}-{plan.photo_px}px-{digest}"

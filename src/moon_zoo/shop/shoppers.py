@@ -15,7 +15,7 @@ _NEW_SHARE = 0.02  # of users first come after training: their id is out of voca
 _ACTIVITY_SPREAD = 0.6  # of the logarithm of a user's impressions
 _NO_PAST = 0.03  # of users have clicked nothing before the log begins
 _PAST_MEDIAN = 140.0  # impressions before the log; a quarter of them are clicks
-_PAST_SPREAD = 1.0
+_PAST_SPREAD = 0.85
 _MAX_PAST = 1200
 
 

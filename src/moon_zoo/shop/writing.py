@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Union
 
 from filelock import FileLock
 from rich.console import Console
@@ -28,10 +28,15 @@ from moon_zoo.errors import DataError, UsageError, did_you_mean
 from moon_zoo.shop import VERSION
 from moon_zoo.shop.catalogue import Item, Spu, split_numbers, spu
 from moon_zoo.shop.drawing.photos import photo, role
+from moon_zoo.shop.impression_plan import DEFAULT_IMPRESSIONS, DEFAULT_USERS, ImpressionPlan
+from moon_zoo.shop.impression_plan import KIND as IMPRESSIONS
 from moon_zoo.shop.processes import in_processes
 from moon_zoo.shop.searches import FORMS, search
 from moon_zoo.shop.vocabulary import LEAVES
 from moon_zoo.shop.words import TITLE_SHARES, title, title_facts
+
+if TYPE_CHECKING:
+    from moon_zoo.data.impressions.raw import RawImpressions
 
 log = logging.getLogger(__name__)
 
@@ -41,8 +46,9 @@ SEARCHES_PER_ITEM = 2
 LICENCE = "CC0-1.0"
 SOURCE = "moon_zoo's simulated shop: drawn by a seed, no real product, brand or person"
 
-Packed = tuple[str, str, Product | Search]
-"""``(split, key, sample)``."""
+Drawn = tuple[str, str, Product | Search]
+Packed = tuple[str, str, Union[Product, Search, "RawImpressions"]]
+"""``(split, key, sample)``: of what is drawn, and of all kinds."""
 
 _SPUS_PER_TASK = 8
 _SMALL = 60  # below this many SPUs, starting processes takes longer than rendering
@@ -75,11 +81,7 @@ class Plan:
             UsageError: An argument is out of its range.
         """
         if self.kind not in RENDERERS:
-            raise UsageError(
-                f"the shop has no samples of kind {self.kind!r}",
-                suggestions=did_you_mean(self.kind, RENDERERS),
-                change=f"kind, to one of {', '.join(RENDERERS)}",
-            )
+            raise unknown_kind(self.kind)
         for name, value, low, high in (
             ("num_products", self.num_products, 1, 10_000_000),
             ("photos_per_product", self.photos_per_product, 1, 100),
@@ -99,6 +101,41 @@ class Plan:
     def numbers(self) -> dict[str, list[int]]:
         """SPU numbers of each split."""
         return split_numbers(self.seed, self.num_products, dict(self.splits))
+
+
+def plan_of(
+    *,
+    kind: str,
+    num_products: int,
+    photos_per_product: int,
+    photo_px: int,
+    seed: int,
+    num_users: int,
+    num_impressions: int,
+    splits: dict[str, float] | None = None,
+) -> Plan | ImpressionPlan:
+    """The plan of a kind; arguments that it has no use for are left out of it.
+
+    Raises:
+        UsageError: There is no such kind, or an argument is out of its range.
+    """
+    fractions = tuple((splits or DEFAULT_SPLITS).items())
+    plan: Plan | ImpressionPlan
+    if kind == IMPRESSIONS:
+        plan = ImpressionPlan(num_products, seed, num_users, num_impressions, fractions)
+    else:
+        plan = Plan(kind, num_products, photos_per_product, photo_px, seed, fractions)
+    plan.check()
+    return plan
+
+
+def unknown_kind(kind: str) -> UsageError:
+    """That the shop has no such samples."""
+    return UsageError(
+        f"the shop has no samples of kind {kind!r}",
+        suggestions=did_you_mean(kind, KINDS),
+        change=f"kind, to one of {', '.join(KINDS)}",
+    )
 
 
 def product_sample(product: Spu, item: Item, num_photos: int, photo_px: int) -> Product:
@@ -151,6 +188,9 @@ RENDERERS: dict[str, Callable[[Plan, str, int], Iterator[tuple[str, Product | Se
 }
 """Kind to ``(plan, split, SPU number) -> (key, sample)``; must be pure, and must import no torch."""
 
+KINDS: tuple[str, ...] = (*RENDERERS, IMPRESSIONS)
+"""Kinds of the shop's samples: those that are drawn, and impressions, which are simulated (`moon_zoo.shop.impressions`)."""
+
 
 @lru_cache(maxsize=8)
 def _peers(plan: Plan, split: str) -> dict[str, list[int]]:
@@ -161,7 +201,7 @@ def _peers(plan: Plan, split: str) -> dict[str, list[int]]:
     return leaves
 
 
-def samples(plan: Plan, workers: int | None = None, progress: bool = False) -> Iterator[Packed]:
+def samples(plan: Plan, workers: int | None = None, progress: bool = False) -> Iterator[Drawn]:
     """Every sample of the shop as ``(split, key, sample)``, split by split, in the order of SPU numbers.
 
     Args:
@@ -189,7 +229,7 @@ def samples(plan: Plan, workers: int | None = None, progress: bool = False) -> I
             bar.advance(watch, len(numbers))
 
 
-def _render(plan: Plan, split: str, numbers: list[int]) -> list[Packed]:
+def _render(plan: Plan, split: str, numbers: list[int]) -> list[Drawn]:
     draw = RENDERERS[plan.kind]
     return [(split, key, sample) for number in numbers for key, sample in draw(plan, split, number)]
 
@@ -216,6 +256,8 @@ def write_shop(
     photos_per_product: int = 3,
     photo_px: int = 128,
     seed: int = 0,
+    num_users: int = DEFAULT_USERS,
+    num_impressions: int = DEFAULT_IMPRESSIONS,
     splits: dict[str, float] | None = None,
     workers: int | None = None,
     progress: bool = True,
@@ -227,12 +269,16 @@ def write_shop(
 
     Args:
         folder: Where to; ``folder/train`` and so on. It appears as a whole or not at all.
-        kind: ``product`` (items) or ``search`` (queries with the item chosen).
+        kind: ``product`` (items), ``search`` (queries with the item chosen) or ``impressions`` (items shown to users, and
+            which they clicked; nothing is drawn).
         num_products: Number of products (SPUs); each comes in 1 to 3 colours that are items of their own, 1.7 on average.
         photos_per_product: Photos per item: the first for the catalogue, the others by customers.
         photo_px: Side of the photos in pixels, 32 to 1024.
         seed: The shop's seed.
-        splits: Fraction of products per split; 0.8 train, 0.1 val, 0.1 test when None. A product stands in one split only.
+        num_users: Of impressions: number of users.
+        num_impressions: Of impressions: rows of all splits together, 20 : 3 : 6.
+        splits: Fraction of products per split; 0.8 train, 0.1 val, 0.1 test when None. A product stands in one split only;
+            of impressions, products of val and test are new there.
         workers: Processes that draw; the machine's cores when None.
         progress: Whether to show a progress bar, on a terminal only.
         overwrite: Replace shards that are at ``folder``.
@@ -245,12 +291,20 @@ def write_shop(
         UsageError: An argument is out of its range.
         DataError: The folder is taken or cannot be written.
     """
-    fractions = tuple((splits or DEFAULT_SPLITS).items())
-    plan = Plan(kind, num_products, photos_per_product, photo_px, seed, fractions)
+    plan = plan_of(
+        kind=kind,
+        num_products=num_products,
+        photos_per_product=photos_per_product,
+        photo_px=photo_px,
+        seed=seed,
+        num_users=num_users,
+        num_impressions=num_impressions,
+        splits=splits,
+    )
     return _write(Path(folder), plan, workers, progress, overwrite)
 
 
-def write_once(folder: str | os.PathLike[str], plan: Plan) -> None:
+def write_once(folder: str | os.PathLike[str], plan: Plan | ImpressionPlan) -> None:
     """Make sure that ``folder`` holds the shop; another process that is writing it is waited for.
 
     Raises:
@@ -267,7 +321,8 @@ def write_once(folder: str | os.PathLike[str], plan: Plan) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(target.parent / f".{target.name}.lock"):
             if not there():
-                log.info("drawing the shop of %s products into %s, once", f"{plan.num_products:,}", target)
+                done = "drawing" if isinstance(plan, Plan) else "simulating"
+                log.info("%s the shop of %s products into %s, once", done, f"{plan.num_products:,}", target)
                 _write(target, plan)
     except OSError as error:
         raise DataError(
@@ -278,24 +333,67 @@ def write_once(folder: str | os.PathLike[str], plan: Plan) -> None:
 
 
 def _write(
-    folder: Path, plan: Plan, workers: int | None = None, progress: bool = True, overwrite: bool = False
+    folder: Path,
+    plan: Plan | ImpressionPlan,
+    workers: int | None = None,
+    progress: bool = True,
+    overwrite: bool = False,
 ) -> dict[str, Manifest]:
-    plan.check()
-    truth = Truth(plan)
+    stock = stock_of(plan, workers, progress)
     return write_splits(
         folder,
-        truth.watch(samples(plan, workers, progress)),
-        kind=plan.kind,
+        stock.samples(),
         overwrite=overwrite,
-        extra={"shop": truth.record},
+        extras=stock.extras,
         source=SOURCE,
         licence=LICENCE,
         command=command(plan),
     )
 
 
-def command(plan: Plan) -> str:
+@dataclass(frozen=True)
+class Stock:
+    """A shop to be written: its samples, and the truth about them, which is complete once all were drawn.
+
+    Args:
+        samples: Makes every sample, split by split.
+        extras: Split to free JSON for its manifest: ``shop``, and of impressions ``bayes``.
+    """
+
+    samples: Callable[[], Iterator[Packed]]
+    extras: dict[str, dict[str, Any]]
+
+
+def stock_of(plan: Plan | ImpressionPlan, workers: int | None = None, progress: bool = False) -> Stock:
+    """What there is to write of a plan.
+
+    Args:
+        plan: What to draw or to simulate.
+        workers: Processes that draw; None takes one per core. Impressions need none.
+        progress: Whether to show a bar on a terminal.
+
+    Raises:
+        UsageError: The plan cannot be drawn.
+    """
+    plan.check()
+    if isinstance(plan, ImpressionPlan):
+        from moon_zoo.shop.impressions import Impressions  # arrays and Arrow, which processes that draw do without
+
+        shown = Impressions(plan)
+        extras = {split: {"shop": shown.record, "bayes": best} for split, best in shown.best.items()}
+        return Stock(shown.samples, extras)
+    truth = Truth(plan)
+    extras = {split: {"shop": truth.record} for split, _ in plan.splits}
+    return Stock(lambda: truth.watch(samples(plan, workers, progress)), extras)
+
+
+def command(plan: Plan | ImpressionPlan) -> str:
     """The command that writes this shop again."""
+    if isinstance(plan, ImpressionPlan):
+        return (
+            f"moon-zoo pack shop --kind {plan.kind} --num-products {plan.num_products} --seed {plan.seed} "
+            f"--num-users {plan.num_users} --num-impressions {plan.num_impressions}"
+        )
     return (
         f"moon-zoo pack shop --kind {plan.kind} --num-products {plan.num_products} "
         f"--photos-per-product {plan.photos_per_product} --photo-px {plan.photo_px} --seed {plan.seed}"
@@ -326,7 +424,7 @@ class Truth:
         self._said = dict.fromkeys(TITLE_SHARES, 0)
         self._items = 0
 
-    def watch(self, stream: Iterator[Packed]) -> Iterator[Packed]:
+    def watch(self, stream: Iterator[Drawn]) -> Iterator[Drawn]:
         """Count what goes by."""
         seen: set[str] = set()
         for split, key, sample in stream:
