@@ -140,7 +140,7 @@ def test_fuxictr_faults_name_what_to_change(tmp_path):
     assert (
         fault(two, dataset="tiny_x3").suggestions == ("tiny_x2", "tiny_x1") or fault(two, dataset="tiny_x3").suggestions
     )
-    assert fault(raw_fuxictr(tmp_path / "c"), label="click").what == "there are 1 labels: clk; none of them is 'click'"
+    assert fault(raw_fuxictr(tmp_path / "c"), label="click").what == "the labels are: clk; none of them is 'click'"
     assert "no feature_cols and label_col" in fault(raw_fuxictr(tmp_path / "d", "x:\n    feature_cols: [1]\n")).what
     broken = encoded_fuxictr(tmp_path / "e")
     write(broken / "feature_map.json", "{")
@@ -274,7 +274,7 @@ def test_taobao_mm_takes_the_first_rows_and_its_embeddings_have_length_one(tmp_p
 def test_taobao_mm_faults_are_placed(tmp_path):
     folder = taobao(tmp_path / "a", False)
     pq.write_table(pa.table({name: values[:2] for name, values in ITEMS.items()}), folder / "item_features.parquet")
-    with pytest.raises(DataError, match="6 rows with a item_id that the table of its features does not have"):
+    with pytest.raises(DataError, match="6 rows whose item_id is not in the table of its features"):
         rows_of(TaobaoMMSource(folder))
     (folder / "test_user_features.parquet").unlink()
     pq.write_table(pa.table(ITEMS), folder / "item_features.parquet")

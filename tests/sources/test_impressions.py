@@ -48,7 +48,7 @@ def test_ids_stay_texts_and_gaps_are_missing_numbers_or_values_of_their_own(tmp_
     assert [row["price"] for row in rows] == [9.5, None, 20.0, 7.0, 9.5]
     assert [row["category"] for row in rows] == ["mug", "lamp", "lamp", "(missing)", "mug"]
     assert [row["click"] for row in rows] == [1, 0, 0, 1, 1]
-    assert "1 rows without a category; it is called (missing) there" in source.notes
+    assert "1 row without a category; it is called (missing) there" in source.notes
     schema = source.features.schema
     assert [(one.name, one.role) for one in schema.categorical] == [
         ("user_id", "user"),
@@ -70,7 +70,7 @@ def test_the_newest_rows_of_each_user_are_for_testing_whatever_the_order_of_the_
         "val": [("u1", 102)],
         "test": [("u1", 103), ("u2", 104)],
     } | {"train": [("u1", 100), ("u2", 101)]}
-    assert any(note.startswith("times are not sorted: 3 rows") for note in source.notes)
+    assert any(note.startswith("times are not sorted (3 rows") for note in source.notes)
 
 
 def test_a_split_by_time_cuts_the_whole_log(tmp_path):
@@ -121,7 +121,7 @@ def test_parquet_lists_lose_their_padding_and_keep_the_newest(tmp_path):
     assert list(rows) == ["train", "test"]
     assert [row["history.iid"] for row in rows["train"]] == [[5, 6], [], [], [2, 3, 4]]
     assert [row["iid"] for row in rows["train"]] == [5, 6, 7, 8]
-    assert "1 lists in seen had more than 3 elements; the newest are kept" in source.notes
+    assert "1 list in seen had more than 3 elements; the newest are kept" in source.notes
 
 
 def test_sequences_named_as_in_the_schema_are_found_and_may_be_several(tmp_path):
@@ -184,14 +184,14 @@ def fault(tmp_path: Path, text: str, **options: Any) -> DataError | UsageError:
 def test_faults_name_the_row_and_the_option(tmp_path):
     table = CLICKS.replace("u1,008,lamp,20,0,102", "u1,008,lamp,20,2,102")
     error = fault(tmp_path, table)
-    assert error.what == "the label click is '2', but must be 0 or 1 (1 such rows among the next 5)"
+    assert error.what == "the label click is '2', but must be 0 or 1 (1 such among 5 rows)"
     assert error.where == "clicks.csv, row 3" and "--label-threshold" in str(error.change)
 
     error = fault(tmp_path, CLICKS.replace("20,0,102", "cheap,0,102"), item_features="price", numeric="price")
     assert error.what == "price is 'cheap', which is no number" and error.where == "clicks.csv, row 3"
 
     error = fault(tmp_path, CLICKS.replace("u2,008", ",008"))
-    assert error.what == "1 rows without a user_id, the first in row 2"
+    assert error.what == "1 row without a user_id, the first in row 2"
 
     error = fault(tmp_path, CLICKS.replace(",102", ",soon"))
     assert "is neither a whole number nor a timestamp" in error.what or "neither" in error.what
@@ -264,3 +264,16 @@ def test_a_large_log_is_read_in_blocks_with_the_histories_of_a_plain_loop(tmp_pa
     for row in rows[::97]:
         before = [str(item) for time, item in seen.get(row["user_id"], []) if time < row["time"]]
         assert row["history.item_id"] == before[-4:]
+
+
+def test_the_command_line_writes_a_set_and_a_flag_needs_no_value(tmp_path, capsys):
+    from moon_zoo.cli.main import main
+    from moon_zoo.data.manifest import read_manifest
+
+    words = ["pack", "impressions", str(clicks(tmp_path)), "--history-from-clicks", "--item-features", "category,price"]
+    assert main([*words, "--numeric", "price", "--min-count", "2", "--to", str(tmp_path / "shards")]) == 0
+    assert "note: histories are made from clicks" in capsys.readouterr().err
+    extra = read_manifest(tmp_path / "shards" / "train").extra
+    assert extra["min_count"] == 2 and extra["schema"]["sequences"][0]["fields"] == ["item_id"]
+    assert main([*words, "--history-from-clicks=false", "--to", str(tmp_path / "other")]) == 0
+    assert read_manifest(tmp_path / "other" / "train").extra["schema"]["sequences"] == []

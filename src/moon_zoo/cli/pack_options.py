@@ -58,6 +58,7 @@ def parse(entry: Entry, args: list[str]) -> PackOptions | None:
     words = [_underscored(word) for word in args]
     for word in words:
         parser.check_known(word)
+    words = parser.with_flags(words)
     namespace = parser.parse_args(words).as_dict()
     own = {name: namespace.pop(name) for name in OWN}
     if own["to"] is None:
@@ -79,7 +80,12 @@ def _parser(entry: Entry) -> _Parser:
     shared = parser.add_argument_group("Output")
     shared.add_argument("--to", type=Path | None, metavar="OUT", help="Folder to write, one folder per split below it.")
     shared.add_argument("--overwrite", action="store_true", help="Replace the shards that are there.")
-    shared.add_argument("--max_samples_per_shard", type=int, default=MAX_SAMPLES, help="Samples per tar at most; of impressions, blocks of rows.")
+    shared.add_argument(
+        "--max_samples_per_shard",
+        type=int,
+        default=MAX_SAMPLES,
+        help="Samples per tar at most; of impressions, blocks of rows.",
+    )
     shared.add_argument("--json", action="store_true", help="Print the summary as JSON.")
     parser.add_class_arguments(source, as_positional=True)
     positionals = [action.dest.upper() for action in parser._actions if not action.option_strings]
@@ -98,6 +104,19 @@ class _Parser(jsonargparse.ArgumentParser):
         else:
             what = _dashed(" ".join(message.split()))
         raise UsageError(what, where=self.prog, change=f"the command; `{self.prog} --help` lists its options") from ex
+
+    def with_flags(self, words: list[str]) -> list[str]:
+        """``--history_from_clicks`` alone as ``--history_from_clicks=true``; one that has its value stays."""
+        flags = {
+            option
+            for option, action in self._option_string_actions.items()
+            if getattr(action, "_typehint", None) is bool  # jsonargparse's own flags want a value
+        }
+        following = [*words[1:], ""]
+        return [
+            f"{word}=true" if word in flags and after.lower() not in ("true", "false", "yes", "no") else word
+            for word, after in zip(words, following, strict=True)
+        ]
 
     def check_known(self, word: str) -> None:
         """Raise `UsageError` with a suggestion when ``word`` is an option of no kind we have."""

@@ -279,7 +279,7 @@ def _label(layout: _Layout, given: str | None) -> str:
         return layout.labels[0]
     if given not in layout.labels:
         raise UsageError(
-            f"there are {len(layout.labels)} labels: {', '.join(layout.labels) or 'none'}"
+            f"the labels are: {', '.join(layout.labels) or 'none'}"
             + ("" if given is None else f"; none of them is {given!r}"),
             where=layout.where,
             suggestions=did_you_mean(given or "", layout.labels),

@@ -11,8 +11,9 @@ import pyarrow.compute as pc
 from moon_zoo.data.impressions.raw import RawImpressions
 from moon_zoo.sources.base import Packed, Source
 from moon_zoo.sources.impression_columns import Features
-from moon_zoo.sources.impression_shaping import Shaper
+from moon_zoo.sources.impression_shaping import UNNAMED, Shaper
 from moon_zoo.sources.impression_tables import Log
+from moon_zoo.sources.photos import many
 
 Columns = dict[str, pa.Array | np.ndarray]
 
@@ -60,11 +61,11 @@ def shaped(
 def note_shaping(source: Source, shaper: Shaper) -> None:
     """Say what had to be filled in or cut."""
     for name, count in shaper.filled.items():
-        source.notes.append(f"{count:,} rows without a {name}; it is called (missing) there")
+        source.notes.append(f"{many(count, 'row')} without a {name}; it is called {UNNAMED} there")
     for name, count in shaper.cut.items():
         if count:
             source.notes.append(
-                f"{count:,} lists in {name} had more than {shaper.longest:,} elements; the newest are kept"
+                f"{many(count, 'list')} in {name} had more than {shaper.longest:,} elements; the newest are kept"
             )
 
 

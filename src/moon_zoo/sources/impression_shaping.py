@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from moon_zoo.errors import DataError
+from moon_zoo.sources.photos import many
 
 NO_NUMBER = ("na", "n/a", "nan", "null", "none", "-", "?", "\\n")
 """Cells, in lower case, that say that there is no number."""
@@ -75,7 +76,7 @@ class Shaper:
             values = values if pa.types.is_integer(values.type) else _as_text(values, name, where)
         if values.null_count and needed:
             raise DataError(
-                f"{values.null_count:,} rows without a {name}, the first in row {_row(values.is_null(), where)}",
+                f"{many(values.null_count, 'row')} without a {name}, the first in row {_row(values.is_null(), where)}",
                 where=where[0],
                 change="the rows: who looked and what was shown must be known",
             )
@@ -132,7 +133,7 @@ class Shaper:
             shown = column[place].as_py()
             raise DataError(
                 f"the label {name} is {shown!r}, but must be {'a number' if self.threshold is not None else '0 or 1'} "
-                f"({int(bad.sum()):,} such rows among the next {len(values):,})",
+                f"({int(bad.sum()):,} such among {many(len(values), 'row')})",
                 where=f"{where[0]}, row {where[1] + place:,}",
                 change="the label column, or --label-threshold, the lowest value that is a click",
             )
@@ -148,7 +149,7 @@ class Shaper:
         values = _trimmed(_plain(column))
         if values.null_count:
             raise DataError(
-                f"{values.null_count:,} rows without a time, the first in row {_row(values.is_null(), where)}",
+                f"{many(values.null_count, 'row')} without a time, the first in row {_row(values.is_null(), where)}",
                 where=where[0],
                 change=f"the column {name}",
             )

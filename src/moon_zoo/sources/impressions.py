@@ -21,7 +21,7 @@ from moon_zoo.sources.impression_columns import HISTORY, Declared, Features, gue
 from moon_zoo.sources.impression_rows import note_shaping, shaped
 from moon_zoo.sources.impression_shaping import Shaper
 from moon_zoo.sources.impression_tables import Log, find_files, listed, ordered, pairs
-from moon_zoo.sources.photos import first_few
+from moon_zoo.sources.photos import first_few, many
 from moon_zoo.sources.splits import SPLIT_NAMES
 from moon_zoo.sources.time_splits import SPLITS, TRAIN, at_random, by_time, by_user, check_shares
 
@@ -233,7 +233,7 @@ class ImpressionsSource(Source):
         falls = (np.diff(times[order]) < 0) & (np.diff(users[order]) == 0)
         if falls.any():
             self.notes.append(
-                f"times are not sorted: {int(falls.sum()):,} rows stand after a later one of the same user; splits and "
+                f"times are not sorted ({many(int(falls.sum()), 'row')} after a later one of the same user); splits and "
                 "histories go by time, whatever the order of the rows"
             )
 

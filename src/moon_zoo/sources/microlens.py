@@ -25,6 +25,7 @@ from moon_zoo.sources.impression_columns import HISTORY, Features
 from moon_zoo.sources.impression_rows import Columns, joined, note_shaping, read_logs
 from moon_zoo.sources.impression_shaping import UNNAMED, Shaper
 from moon_zoo.sources.impression_tables import Log, find_files, ordered
+from moon_zoo.sources.photos import many
 
 ITEM_INFO = "item_info.parquet"
 EMBEDDING = "item_emb_d128"
@@ -93,7 +94,7 @@ class MicroLensSource(Source):
         note_shaping(self, self.shaper)
         if self._strangers:
             self.notes.append(
-                f"{self._strangers:,} rows of items that are not in {self.item_info.name}; their tags are unknown"
+                f"{many(self._strangers, 'row')} of items that are not in {self.item_info.name}; their tags are unknown"
             )
         if self._tags or self.item_info.is_file():
             self.notes.append(f"content embeddings: --model.embeddings {self.item_info} --model.modality {EMBEDDING}")

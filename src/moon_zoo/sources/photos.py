@@ -174,7 +174,12 @@ def check_on_error(on_error: str) -> str:
 
 def counted(things: Sequence[object], noun: str) -> str:
     """``"1 photo"``, ``"1,204 photos"``."""
-    return f"{len(things):,} {noun}{'' if len(things) == 1 else 's'}"
+    return many(len(things), noun)
+
+
+def many(count: int, noun: str) -> str:
+    """``"1 row"``, ``"1,204 rows"``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def first_few(names: Sequence[object], limit: int = 3) -> str:

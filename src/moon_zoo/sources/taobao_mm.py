@@ -30,6 +30,7 @@ from moon_zoo.sources.impression_columns import HISTORY, Features
 from moon_zoo.sources.impression_rows import Columns, joined, note_shaping, read_logs, shaped
 from moon_zoo.sources.impression_shaping import Shaper
 from moon_zoo.sources.impression_tables import Log, find_files, ordered
+from moon_zoo.sources.photos import many
 from moon_zoo.sources.time_splits import VAL, at_random
 
 USER = {
@@ -155,7 +156,7 @@ class TaobaoMMSource(Source):
                 found, unknown = joined(own[name], keys, columns)
                 if unknown:
                     raise DataError(
-                        f"{unknown:,} rows with a {name} that the table of its features does not have",
+                        f"{many(unknown, 'row')} whose {name} is not in the table of its features",
                         where=f"{where}, rows {row:,} to {row + batch.num_rows - 1:,}",
                         change="the tables; they must be of one release",
                     )
