@@ -31,6 +31,14 @@ def test_resumed_run_takes_over_the_rows_before_its_first_step(tmp_path: Path) -
     assert lines(tmp_path) == ["step,train/loss", "0,0.0", "1,1.0", "2,20.0"]
 
 
+def test_figures_of_other_verbs_leave_the_curves_of_a_run_alone(tmp_path: Path) -> None:
+    (tmp_path / "metrics.csv").write_text("step,a\n0,1.0\n")
+    log = MetricsLog(tmp_path, training=False)
+    log.log_metrics({"test/a": 2.0}, step=0)
+    log.finalize("success")
+    assert lines(tmp_path) == ["step,a", "0,1.0"]
+
+
 def test_nothing_logged_touches_nothing(tmp_path: Path) -> None:
     (tmp_path / "metrics.csv").write_text("step,a\n0,1.0\n")
     MetricsLog(tmp_path).finalize("success")

@@ -20,11 +20,14 @@ class MetricsLog(Logger):
 
     Args:
         folder: The run's folder.
+        training: Whether a fit logs. Other verbs have figures of one moment, which go to metrics.json: written here, they
+            would count as those of step 0, and take the place of the run's curves.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, training: bool = True) -> None:
         super().__init__()
         self.folder = folder
+        self.training = training
         self.path = folder / "metrics.csv"
         self._columns: list[str] = []
         self._row: dict[str, Any] = {}
@@ -56,6 +59,8 @@ class MetricsLog(Logger):
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         """Add figures to the row of ``step``; the row before it is written."""
+        if not self.training:
+            return
         step = step if step is not None else int(self._row.get("step", 0))
         if not self._opened:
             self._open(step)

@@ -168,7 +168,8 @@ def _run(job: Job, stop: StopOnSignal) -> int:
     elif show and fitting:
         callbacks.append(TextProgress())
     options = {"default_root_dir": str(job.folder.path), "enable_progress_bar": bar}
-    cli = ZooCLI(job.recipe, callbacks, MetricsLog(job.folder.path), options, keep_best_in=job.folder.checkpoints)
+    log = MetricsLog(job.folder.path, training=fitting)
+    cli = ZooCLI(job.recipe, callbacks, log, options, keep_best_in=job.folder.checkpoints)
     trainer, model, data = cli.trainer, cli.model, cli.datamodule
     if trainer.is_global_zero:
         _write_config(job, cli)

@@ -235,7 +235,7 @@ def _check(scores: np.ndarray, labels: np.ndarray, places: np.ndarray | None) ->
         raise RecipeError(
             f"the model's score of row {_place(places, wrong[0])} is {scores[wrong[0]]}, which has no place in an order: "
             f"training has diverged, or a feature holds it ({len(wrong):,} of {len(scores):,} rows of this batch)",
-            change="the learning rate, to a smaller one; or trainer.precision",
+            change="the optimizer's learning rate, to a smaller one",
         )
     wrong = np.flatnonzero((labels != 0) & (labels != 1))
     if len(wrong):
