@@ -101,5 +101,7 @@ def _cosines_in_pieces(target: Tensor, rows: Tensor, content: Tensor) -> Tensor:
         piece = rows[start : start + size]
         there = torch.index_select(content, 0, piece.reshape(-1), out=vectors[: piece.numel()])
         targets = content[target[start : start + size]].float().unsqueeze(2)
-        torch.bmm(there.float().view(len(piece), length, -1), targets, out=found[start : start + size].unsqueeze(2))
+        torch.bmm(
+            there.float().view(*piece.shape, content.shape[1]), targets, out=found[start : start + size].unsqueeze(2)
+        )
     return found
