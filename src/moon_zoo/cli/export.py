@@ -101,8 +101,9 @@ def _real_batches(module: ZooModule, shards: str, count: int) -> list[dict[str, 
     """The first samples of a set, as the model's inputs make them, in batches of eight."""
     import numpy as np
 
-    from moon_zoo.data.impressions.reading import RowShards, open_shards
+    from moon_zoo.data.impressions.reading import open_shards
     from moon_zoo.data.inputs import Draw
+    from moon_zoo.data.reading import IndexedShards
     from moon_zoo.errors import DataError
 
     if count < 1:
@@ -114,7 +115,7 @@ def _real_batches(module: ZooModule, shards: str, count: int) -> list[dict[str, 
             f"{type(module).__name__} takes {' or '.join(module.sample_kinds)}",
             change="--data",
         )
-    if isinstance(samples, RowShards):
+    if not isinstance(samples, IndexedShards):
         reader = module.inputs.reader(samples.schema, samples.vocabularies)  # type: ignore[attr-defined]
         taken = np.array_split(np.arange(min(count, len(samples))), range(8, min(count, len(samples)), 8))
         return [reader(samples.take(some, reader.limits), Draw()) for some in taken]

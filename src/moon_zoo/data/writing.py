@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeGuard
+from typing import TYPE_CHECKING, Any, Self, TypeGuard, cast
 
 from moon_zoo.data.decoders import TYPES, encode_member, extension_of, refusal
 from moon_zoo.data.impressions.block import Impressions
@@ -353,7 +353,7 @@ def write_splits(
                     continue
                 if split not in writers:
                     writers[split] = writer(split, kind=kind or sample.kind, extra=extra)
-                writers[split].write(key, sample)
+                writers[split].write(key, cast(Sample, sample))
             for split, one in writers.items():
                 one.extra |= (extras or {}).get(split, {})
                 manifests[split] = one.close()

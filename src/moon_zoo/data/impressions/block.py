@@ -17,7 +17,10 @@ import numpy as np
 from moon_zoo.data.impressions.schema import Schema
 from moon_zoo.errors import DataError
 
-ID, NUMBER, LABEL, TIME = np.dtype("<i4"), np.dtype("<f4"), np.dtype("u1"), np.dtype("<i8")
+ID: np.dtype = np.dtype("<i4")
+NUMBER: np.dtype = np.dtype("<f4")
+LABEL: np.dtype = np.dtype("u1")
+TIME: np.dtype = np.dtype("<i8")
 """Types of the columns of ids (also ranges of pools), numbers, the label and the time."""
 
 MARK = "block.json"
@@ -26,7 +29,8 @@ RANGE = ("start", "length")
 
 def column_types(schema: Schema) -> dict[str, np.dtype]:
     """Column to type, of every column that has one value per row."""
-    types = {one.name: ID for one in schema.categorical} | {one.name: NUMBER for one in schema.numeric}
+    types = {one.name: ID for one in schema.categorical}
+    types |= {one.name: NUMBER for one in schema.numeric}
     types[schema.label] = LABEL
     if schema.time is not None:
         types[schema.time] = TIME

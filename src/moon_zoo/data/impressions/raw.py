@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from moon_zoo.data.impressions.block import ID, LABEL, NUMBER, RANGE, TIME, Pool
+from moon_zoo.data.impressions.block import ID, LABEL, NUMBER, RANGE, TIME, Pool, column_types
 from moon_zoo.data.impressions.pieces import Piece
 from moon_zoo.data.impressions.pools import expand, used
 from moon_zoo.data.impressions.schema import Schema, Sequence
@@ -74,8 +74,7 @@ def check_names(schema: Schema) -> None:
     Raises:
         DataError: A name is none of letters, digits, ``_`` and ``-``, or that of a range.
     """
-    single = (*(one.name for one in (*schema.categorical, *schema.numeric)), *(one.name for one in schema.sequences))
-    for name in (*single, schema.label, *((schema.time,) if schema.time else ()), *schema.truth):
+    for name in (*column_types(schema), *(one.name for one in schema.sequences)):
         if not _NAME.fullmatch(name):
             raise DataError(
                 f"the column {name!r} cannot be written: names are letters, digits, _ and -",
@@ -107,7 +106,7 @@ def encoded(schema: Schema, batch: pa.RecordBatch, encode: Encode, first: int) -
     columns |= {one.name: numbers(batch, one.name, first) for one in schema.numeric}
     if schema.label in there:
         columns[schema.label] = labels(batch, schema.label, first)
-    if schema.time in there:
+    if schema.time is not None and schema.time in there:
         columns[schema.time] = times(batch, schema.time, first)
     columns |= {name: numbers(batch, name, first) for name in schema.truth if name in there}
     sequences = {}

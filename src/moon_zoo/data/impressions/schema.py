@@ -126,7 +126,8 @@ class Schema:
     @property
     def columns(self) -> Iterator[str]:
         """Every column of a table of this schema, those that may be missing (time, truth) last."""
-        yield from (one.name for one in (*self.categorical, *self.numeric))
+        yield from (one.name for one in self.categorical)
+        yield from (one.name for one in self.numeric)
         for sequence in self.sequences:
             yield from sequence.columns
         yield self.label

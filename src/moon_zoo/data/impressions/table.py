@@ -91,7 +91,7 @@ class TableRows:
         """Nothing is open."""
 
     def _check(self, table: Log, schema: Schema, history_log: str | None) -> None:
-        wanted = [one.name for one in (*schema.categorical, *schema.numeric)]
+        wanted = list(features(schema))
         missing = [name for name in wanted if name not in table.names]
         if missing:
             raise DataError(
@@ -127,7 +127,7 @@ class TableRows:
 
     def _read(self, table: Log, schema: Schema, sequences: tuple[Sequence, ...]) -> Piece:
         shaper = Shaper()
-        wanted = [one.name for one in (*schema.categorical, *schema.numeric)]
+        wanted = list(features(schema))
         wanted += [column for one in sequences for column in one.columns]
         wanted += [name for name in (schema.label, schema.time, *schema.truth) if name in table.names]
         pieces = []
@@ -142,7 +142,7 @@ class TableRows:
                     columns[name] = shaper.numbers(batch.column(name), name, where)
             if schema.label in wanted:
                 columns[schema.label] = pa.array(shaper.labels(batch.column(schema.label), schema.label, where))
-            if schema.time in wanted:
+            if schema.time is not None and schema.time in wanted:
                 columns[schema.time] = pa.array(shaper.times(batch.column(schema.time), schema.time, where))
             for sequence in sequences:
                 for column in sequence.columns:
@@ -218,6 +218,11 @@ class TableRows:
                 fields[field] = made[schema.vocabulary_of(column)][1][fields[field]]
         self._seen.clear()
         return {name: vocabulary for name, (vocabulary, _) in made.items()}
+
+
+def features(schema: Schema) -> tuple[str, ...]:
+    """The columns that every table must have: categorical and numeric features."""
+    return (*(one.name for one in schema.categorical), *(one.name for one in schema.numeric))
 
 
 def present_sequences(table: Log, schema: Schema, from_table: bool) -> tuple[Sequence, ...]:
