@@ -38,7 +38,7 @@ PERIODS: dict[str, tuple[int, int]] = {
 COLD_SHARE = 0.25
 """Of the impressions of val and test show items that were not sold during training."""
 
-_LIKE_QUERY, _LIKE_INTEREST = 0.35, 0.75  # shares of 0.35, 0.40, and 0.25 of popular ones
+_LIKE_QUERY, _LIKE_INTEREST = 0.25, 0.75  # shares of 0.25, 0.50, and 0.25 of popular ones
 _QUERY_BY_INTEREST = 0.85
 _NO_PRICE = 0.03
 
@@ -48,7 +48,7 @@ class Strengths:
     """How much each term adds to the logit; standard deviations where the term is drawn."""
 
     base: float = -2.9
-    affinity: float = 2.6
+    affinity: float = 2.5
     softness: float = 12.0  # of the maximum over interests
     query: float = 0.7
     popularity: float = 0.08

@@ -11,8 +11,8 @@ import numpy as np
 from moon_zoo.shop.content import Items
 from moon_zoo.shop.vocabulary import COLOURS
 
-_NEARNESS = (0.50, 0.85, 0.93)
-"""A similar item shares leaf and colour with 0.50, the leaf with 0.35, the colour with 0.08, the root with 0.07."""
+_NEARNESS = (0.60, 0.88, 0.95)
+"""A similar item shares leaf and colour with 0.60, the leaf with 0.28, the colour with 0.07, the root with 0.05."""
 
 
 class Shelf:

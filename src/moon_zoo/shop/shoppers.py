@@ -8,7 +8,7 @@ import numpy as np
 
 AGE_GROUPS = ("18-24", "25-34", "35-44", "45-54", "55-64", "65+")
 _AGE_SHARES = (0.16, 0.27, 0.22, 0.16, 0.11, 0.08)
-_INTEREST_SHARES = (0.40, 0.35, 0.17, 0.08)
+_INTEREST_SHARES = (0.50, 0.34, 0.12, 0.04)
 MAX_INTERESTS = len(_INTEREST_SHARES)
 
 _NEW_SHARE = 0.02  # of users first come after training: their id is out of vocabulary
