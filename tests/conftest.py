@@ -162,3 +162,15 @@ def impressions_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = RawImpressions(impressions_schema(), make_impressions())
     write_splits(out, [("train", "rows", rows)], source="drawn", licence="CC0-1.0", block_rows=32, max_samples=1)
     return out / "train"
+
+
+@pytest.fixture(scope="session")
+def content_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Content embeddings, 8 numbers each, of items 0 to 17 of `make_impressions`: two items have none. Read only."""
+    import pyarrow.parquet as pq
+
+    path = tmp_path_factory.mktemp("content") / "items.parquet"
+    vectors = np.random.default_rng(0).normal(size=(18, 8)).astype(np.float32)
+    ids = [f"item-{number:03d}" for number in range(18)]
+    pq.write_table(pa.table({"item_id": ids, "vector": pa.FixedSizeListArray.from_arrays(vectors.reshape(-1), 8)}), path)
+    return path

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+
+import pytest
 
 
 @dataclass(frozen=True)
@@ -18,6 +20,7 @@ class Row:
         columns: Columns that predict must write.
         exact_init_args: Further settings that leave nothing to chance and no statistics to a rank (no dropout, no batch
             norm), so that two processes must equal one.
+        files: Setting to the fixture whose path it takes.
     """
 
     name: str
@@ -26,6 +29,12 @@ class Row:
     metric: str = "val/loss"
     columns: tuple[str, ...] = ()
     exact_init_args: dict[str, Any] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
+
+    def filled(self, request: pytest.FixtureRequest) -> Self:
+        """The row with the paths of its fixtures among its settings."""
+        paths = {name: str(request.getfixturevalue(fixture)) for name, fixture in self.files.items()}
+        return replace(self, init_args=self.init_args | paths)
 
 
 TINY_TOWERS: dict[str, Any] = {
@@ -59,5 +68,13 @@ MODELS: tuple[Row, ...] = (
             "queue_size": 12,
             "micro_batch_size": 2,
         },
+    ),
+    Row(
+        "mim",
+        kind="impressions",
+        init_args={"behaviour": "cube", "embedding_dim": 4, "hidden": [8, 4], "attention_hidden": [4], "max_history": 10},
+        metric="val/auc",
+        columns=("probability", "user_id", "item_id", "cold", "label"),
+        files={"embeddings": "content_file"},
     ),
 )

@@ -43,7 +43,7 @@ def write_recipe(row: Row, path: Path, shards: Path, **trainer: Any) -> Path:
 
 @pytest.fixture(scope="module", params=MODELS, ids=lambda row: row.name)
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    row: Row = request.param
+    row: Row = request.param.filled(request)
     folder = tmp_path_factory.mktemp(row.name)
     shards = request.getfixturevalue(f"{row.kind}_set")
     recipe = write_recipe(row, folder / "tiny.yaml", shards)

@@ -36,7 +36,7 @@ def moon_zoo(*words: object) -> str:
 @pytest.fixture(scope="module", params=MODELS, ids=lambda row: row.name)
 def fitted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Two steps of plain gradient descent on batches of 8: by one process, and by two with 4 each."""
-    row: Row = request.param
+    row: Row = request.param.filled(request)
     folder = tmp_path_factory.mktemp(row.name)
     shards = str(request.getfixturevalue(f"{row.kind}_set"))
     sgd = {"class_path": "torch.optim.SGD", "init_args": {"lr": 0.01}}
