@@ -54,9 +54,10 @@ def test_logloss_and_ratio_by_hand() -> None:
 
 def test_a_constant_prediction_misses_calibration_by_its_distance_from_the_click_rate() -> None:
     """Whatever order rows of one score are kept in, each bin gets its share of the clicks: |1/2 - 3/10|."""
-    found = of([0.0] * 100, [1] * 30 + [0] * 70)
-    assert found["ece"] == pytest.approx(0.2)
-    assert found["auc"] == found["gauc"] == 0.5
+    for memory_rows in (1000, 8):
+        found = of([0.0] * 100, [1] * 30 + [0] * 70, memory_rows=memory_rows)
+        assert found["ece"] == pytest.approx(0.2)
+        assert found["auc"] == found["gauc"] == 0.5
 
 
 def test_certain_predictions_have_finite_figures() -> None:

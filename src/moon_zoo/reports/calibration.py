@@ -101,7 +101,7 @@ def draw_calibration(groups: Mapping[str, Calibration], target: Path) -> Path | 
             bins.predicted, gaps, yerr=[_half_interval(*pair) for pair in zip(bins.clicked, bins.rows)], color=colour,
             linewidth=width, elinewidth=0.9, marker="o", markersize=3.5, capsize=0,
         )  # fmt: skip
-    highest = max(max(*bins.predicted, *bins.clicked) for bins in shown.values())
+    highest = max(1e-9, *(max(*bins.predicted, *bins.clicked) for bins in shown.values()))
     _share_panel(left, min(1.0, 1.06 * highest))
     _gap_panel(right)
     picture.text(0.012, 0.975, target.stem.replace("_", ", ", 1), ha="left", va="top", fontsize=12, color=INK)
