@@ -52,10 +52,10 @@ ROWS = 8192
 class MovieLensSource(PhotoSource):
     """MovieLens-100K with posters: who liked which film (a rating of 4 or 5), in order of time.
 
-    Writes the impressions train, val and test; the films as products: items (all of them) and warm_items (those with
-    training rows, to train towers on); and searches, pairs of films that a user liked one after the other in training:
-    the earlier one's poster is the query, the later film what was chosen, a purchase where it got 5 stars. searches_val
-    are the same, with a later film from val.
+    Writes the impressions train, val and test; the films as products: items (all of them), warm_items (those with
+    training rows, to train towers on) and cold_items (the others); and searches, pairs of films that a user liked one
+    after the other in training: the earlier one's poster is the query, the later film what was chosen, a purchase where
+    it got 5 stars. searches_val are the same, with a later film from val.
 
     Args:
         path: The tar, or the folder with ratings.csv, items.csv, users.csv and posters.
@@ -127,7 +127,7 @@ class MovieLensSource(PhotoSource):
         chosen = self._pairs(films, ratings, sides, posters)
         self._note(films, ratings, sides, warm, posters)
         pairs = sum(len(some) for some in chosen.values())
-        self.total = len(films) + int(warm.sum()) + pairs + int(sum(-(-np.bincount(sides, minlength=3) // ROWS)))
+        self.total = 2 * len(films) + pairs + int(sum(-(-np.bincount(sides, minlength=3) // ROWS)))
         yield from self._products(films, warm, posters)
         for split, some in chosen.items():
             yield from self._searches(split, films, ratings, some, posters)
@@ -151,7 +151,8 @@ class MovieLensSource(PhotoSource):
 
     def _products(self, films: list[Film], warm: np.ndarray, posters: dict[str, str]) -> Iterator[Packed]:
         by_id = {film.item_id: place for place, film in enumerate(films)}
-        for split, wanted in (("items", np.ones(len(films), dtype=bool)), ("warm_items", warm)):
+        everyone = np.ones(len(films), dtype=bool)
+        for split, wanted in (("items", everyone), ("warm_items", warm), ("cold_items", ~warm)):
 
             def build(item_id: str, split: str = split) -> Packed:
                 return split, item_id, self._product(films[by_id[item_id]], posters)
