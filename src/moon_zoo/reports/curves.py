@@ -108,7 +108,7 @@ def draw_curves(runs: Mapping[str, Path], target: Path) -> Path | None:
     for number, (title, lines) in enumerate(found.items(), 1):
         axes = picture.add_subplot(rows, columns, number)
         _panel(axes, title, lines)
-        labels = tuple(line.label for line in lines)
+        labels = (*(line.label for line in lines), *sorted({ending for line in lines for ending in line.beside}))
         if labels not in explained and (len(lines) > 1 or lines[0].beside):
             axes.legend(
                 fontsize=7.5, framealpha=0.85, edgecolor="none", borderpad=0.2, labelcolor=INK, handlelength=1.4
@@ -151,7 +151,7 @@ def panels_of_several(runs: Mapping[str, Mapping[str, Curve]]) -> dict[str, list
     names = sorted({name for curves in runs.values() for name in curves if not name.endswith(tuple(BESIDE))})
     kept = [name for name in names if name in ("train/loss", "val/loss")]
     judged = [name for name in names if name.startswith("val/") and name not in kept and better(name)]
-    kept += sorted(judged, key=_rank)
+    kept += sorted(judged, key=lambda name: (_rank(name)[0], _group_order(name)))
     return {
         name: [
             Line(run, curves[name], _beside(curves, name) if number == 0 else {})
