@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from moon_zoo.nn.behaviour.attention import TargetAttention, masked_softmax, weighted_sum
-from moon_zoo.nn.behaviour.pieces import rows_per_piece
+from moon_zoo.nn.behaviour.pieces import AttentionInPieces, rows_per_piece
 
 
 def plain(layer: TargetAttention, target: Tensor, history: Tensor) -> Tensor:
@@ -46,10 +46,11 @@ def test_several_pieces_are_worked_on_in_that_test() -> None:
     assert rows_per_piece((128 + 20) * 64 * 4) < 301 and rows_per_piece((16 + 20) * 64 * 4) < 301
 
 
-def test_another_precision_takes_the_plain_way_and_agrees() -> None:
-    layer = TargetAttention(8).double()
-    target, history = torch.randn(5, 8).double(), torch.randn(5, 4, 8).double()
-    torch.testing.assert_close(layer(target, history), plain(layer, target, history))
+def test_gradients_in_pieces_are_those_of_finite_differences() -> None:
+    torch.manual_seed(0)
+    shapes = ((3, 2), (3, 4, 2), (5, 8), (5,), (1, 5), (1,))
+    given = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
+    assert torch.autograd.gradcheck(AttentionInPieces.apply, given)
 
 
 def test_bf16_autocast_agrees_to_its_precision() -> None:

@@ -47,7 +47,7 @@ class ContentVectors(nn.Module):
         """Sum over a history of its vectors by weight: weights and rows ``(batch, length)`` to ``(batch, dim)``."""
         missing = rows == NO_CONTENT
         known = weights * ~missing
-        if content.dtype == torch.float32 and not torch.compiler.is_compiling():
+        if content.dtype == torch.float32 and not torch.compiler.is_compiling() and rows.shape[1] > 0:
             # gathers and adds in one pass: 30 times faster on a CPU than a product that first writes the vectors out
             total = F.embedding_bag(rows, content, per_sample_weights=known.float(), mode="sum")
         else:

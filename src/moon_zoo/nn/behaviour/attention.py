@@ -77,7 +77,7 @@ def folded_first_layer(target: Tensor, history: Tensor, weight: Tensor, bias: Te
 
 def _in_pieces(target: Tensor, history: Tensor) -> bool:
     """Whether to use the function made for caches: a GPU has no need of it, and graphs and autocast cannot take it."""
-    plain = target.device.type == "cpu" and target.dtype == history.dtype == torch.float32
+    plain = target.device.type == "cpu" and target.dtype == history.dtype in (torch.float32, torch.float64)
     return plain and not torch.is_autocast_enabled("cpu") and not torch.compiler.is_compiling()
 
 
