@@ -7,13 +7,15 @@ import contextlib
 import importlib
 import io
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from moon_zoo import recipes
 from moon_zoo.cli.output import print_json, print_table, say
 from moon_zoo.cli.train import command_line
-from moon_zoo.errors import UsageError
+from moon_zoo.errors import RecipeError, UsageError
 from moon_zoo.studies import exchange_rate, material, outcome, running, scaling, towers
 from moon_zoo.studies.clicks import Clicks
 from moon_zoo.studies.running import Event, Folder, Record
@@ -21,6 +23,9 @@ from moon_zoo.studies.steps import Step, overrides, seconds_of
 from moon_zoo.studies.towers import Making, Tower
 
 EXIT_INTERRUPTED = 130
+_PROGRESS = re.compile(r"^\w+: [\d,]+ .*per second$")
+"""A line of `moon_zoo.cli.progress`, of a verb that has no --quiet."""
+
 QUIET_VERBS = ("fit", "test", "embed")
 
 FIGURES = ("auc", "gauc", "cold/auc", "warm/auc", "logloss")
@@ -180,7 +185,7 @@ def _products(options: argparse.Namespace) -> tuple[Making, material.Products, l
         options.to,
         products,
         options.tower_recipe,
-        material.load_recipe(options.tower_recipe, "--tower-recipe"),
+        _recipe(options.tower_recipe, "--tower-recipe"),
         overrides(options.tower, "--tower"),
         options.batch_size,
         options.image_size,
@@ -193,8 +198,32 @@ def _clicks(options: argparse.Namespace) -> tuple[Clicks, list[Step]]:
         steps, impressions = material.shop_impressions(options.to)
     else:
         steps, impressions = [], material.own_impressions(options.impressions)
-    values = material.load_recipe(options.recipe, "--recipe")
+    values = _recipe(options.recipe, "--recipe")
     return Clicks(options.to, impressions, options.recipe, values, overrides(options.click, "--click")), steps
+
+
+def _recipe(name: str, option: str) -> dict[str, Any]:
+    """A recipe's plain values, of a model that does what the study asks of it.
+
+    Raises:
+        RecipeError: It does not.
+    """
+    from moon_zoo.cli.structure import import_class
+
+    values = recipes.load_recipe(name)
+    path = str((values.get("model") or {}).get("class_path", ""))
+    model = import_class(path) if path else None
+    if option == "--recipe":
+        fits, wanted = "impressions" in getattr(model, "sample_kinds", ()), "a model that learns from impressions"
+    else:
+        fits, wanted = bool(getattr(model, "modalities", ())), "a model that embeds"
+    if not fits:
+        raise RecipeError(
+            f"the recipe {name} trains {path.rpartition('.')[2] or 'nothing'}, expected {wanted}",
+            where=option,
+            change=f"{option}; `moon-zoo list recipes` shows what there is",
+        )
+    return values
 
 
 # carrying out -----------------------------------------------------------------------------------------------------------
@@ -233,15 +262,14 @@ class Carrier:
     def __call__(self, step: Step) -> dict[str, Any]:
         """Run a step's command; what it wrote to stderr comes back as ``remarks``."""
         heard = io.StringIO()
-        try:
-            with contextlib.redirect_stderr(heard):
-                result = execute(step)
-        finally:
-            remarks = [line.rstrip() for line in heard.getvalue().splitlines() if line.strip()]
-            for line in dict.fromkeys(remarks):
-                if line not in self._said and not self.quiet:
-                    say(f"  {line}")
-                self._said.add(line)
+        with contextlib.redirect_stderr(heard):
+            result = execute(step)
+        lines = [line.rstrip() for line in heard.getvalue().splitlines()]
+        remarks = [line for line in dict.fromkeys(lines) if line.strip() and not _PROGRESS.search(line)]
+        for line in remarks:
+            if line not in self._said and not self.quiet:
+                say(f"  {line}")
+            self._said.add(line)
         return {**result, "remarks": remarks} if remarks else result
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,13 @@ class Clicks:
     recipe: str
     values: Mapping[str, Any]
     settings: tuple[str, ...] = ()
+
+    @property
+    def batch_size(self) -> int | None:
+        """Rows per step, as settings or recipe say; None where they do not."""
+        said = [value for option, value in pairwise(self.settings) if option == "--data.batch_size"]
+        found = said[-1] if said else ((self.values.get("data") or {}).get("init_args") or {}).get("batch_size")
+        return int(str(found)) if str(found).isdigit() else None
 
     def steps(
         self,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from moon_zoo.errors import DataError, RecipeError, UsageError, did_you_mean
+from moon_zoo.errors import DataError, UsageError, did_you_mean
 from moon_zoo.studies.steps import MANIFEST, Step, words
 
 PHOTO_PX = 64
@@ -162,31 +162,6 @@ def data_words(recipe: Mapping[str, Any], sets: Mapping[str, str]) -> tuple[str,
     for split, path in sets.items():
         found += [f"--data.{split}", path]
     return tuple(found)
-
-
-def load_recipe(name: str, option: str, models: tuple[str, ...] = ()) -> dict[str, Any]:
-    """The plain values of a recipe.
-
-    Args:
-        name: A path or shipped name.
-        option: Where it was given, for messages.
-        models: Endings of the class paths that are expected; any when empty.
-
-    Raises:
-        UsageError: There is no such recipe.
-        RecipeError: It trains something else.
-    """
-    from moon_zoo import recipes
-
-    values = recipes.load_recipe(name)
-    path = str((values.get("model") or {}).get("class_path", ""))
-    if models and not path.endswith(models):
-        raise RecipeError(
-            f"the recipe {name} trains {path.rpartition('.')[2] or 'nothing'}, expected {' or '.join(models)}",
-            where=option,
-            change=f"{option}; `moon-zoo list recipes` shows what there is",
-        )
-    return values
 
 
 def _split(folder: str | None, split: str, option: str, other: str) -> str:

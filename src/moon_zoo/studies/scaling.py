@@ -150,8 +150,8 @@ def rows(
     Raises:
         UsageError: The recipe says no batch size, or a size is less than one batch.
     """
-    batch = ((clicks.values.get("data") or {}).get("init_args") or {}).get("batch_size")
-    if not isinstance(batch, int):
+    batch = clicks.batch_size
+    if batch is None:
         raise UsageError(
             f"{clicks.recipe} says no data.batch_size, so rows cannot be counted",
             where="--recipe",
