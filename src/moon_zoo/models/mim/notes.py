@@ -29,7 +29,9 @@ class RowNotes:
         """Take in a batch."""
         valid = batch["valid"]
         unknown = [((batch[f"id/{name}"] == OUT_OF_VOCABULARY) & valid).sum() for name in self.columns]
-        counts = torch.cat([torch.stack([valid.sum(), *unknown]), batch["cut"]])
+        # Readers count cut rows of a whole batch, the rows that pad it included.
+        cut = batch["cut"] * valid.sum() // len(valid)
+        counts = torch.cat([torch.stack([valid.sum(), *unknown]), cut])
         self._counts = counts if self._counts is None else self._counts + counts
 
     def sentence(self) -> str | None:
@@ -45,7 +47,7 @@ class RowNotes:
             if count
         ]
         said += [
-            f"{count:,} whose {name} is longer than {self.max_history}, of which the newest were read"
+            f"{'' if count == rows else 'about '}{count:,} whose {name} is longer than {self.max_history}, of which the newest were read"
             for name, count in zip(self.sequences, rest[len(self.columns) :])
             if count
         ]
