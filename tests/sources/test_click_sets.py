@@ -146,7 +146,9 @@ def test_fuxictr_faults_name_what_to_change(tmp_path):
     write(broken / "feature_map.json", "{")
     assert "cannot be read" in fault(broken).what
     missing = raw_fuxictr(tmp_path / "f", CONFIG.replace("name: pid", "name: pit"))
-    assert fault(missing).what.startswith("a column is missing: 'pit' (dataset_config.yaml)")
+    assert fault(missing).what == "a column is missing: 'pit'" and "what dataset_config.yaml describes" in str(
+        fault(missing).change
+    )
     small = encoded_fuxictr(tmp_path / "g")
     write(small / "feature_vocab.json", json.dumps({"user_id": {"__PAD__": 0, "ann": 1}}))
     assert fault(small).what == "user_id holds the id 2, but feature_vocab.json knows 2"
@@ -280,5 +282,7 @@ def test_taobao_mm_faults_are_placed(tmp_path):
     pq.write_table(pa.table(ITEMS), folder / "item_features.parquet")
     with pytest.raises(DataError, match=r"no test_user_features\.parquet"):
         rows_of(TaobaoMMSource(folder))
+    with pytest.raises(DataError, match="13 columns are missing: '129_1', '130_1', '130_2', '130_3' and 9 more"):
+        TaobaoMMSource(microlens(tmp_path / "b"))
     with pytest.raises(UsageError, match="--max-rows takes 0 or more"):
         TaobaoMMSource(folder, max_rows=-1)

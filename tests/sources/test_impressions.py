@@ -162,6 +162,14 @@ def test_timestamps_become_milliseconds(tmp_path):
     assert [row["time"] for row in rows] == [1000, 2500]
 
 
+def test_a_column_called_time_may_be_a_feature_or_nothing(tmp_path):
+    path = clicks(tmp_path, "user_id,item_id,click,time\nu,a,1,evening\nu,b,0,noon\n")
+    shares = {"test_share": 0.0, "val_share": 0.0}
+    rows = rows_of(ImpressionsSource(path, context_features="time", **shares))["train"]
+    assert [row["time"] for row in rows] == ["evening", "noon"]
+    assert "time" not in rows_of(ImpressionsSource(path, time="", **shares))["train"][0]
+
+
 def test_a_random_split_is_of_the_shares_and_depends_on_the_seed_alone(tmp_path):
     lines = "".join(f"u{n},i{n},{n % 2}\n" for n in range(2000))
     path = clicks(tmp_path, "user_id,item_id,click\n" + lines)

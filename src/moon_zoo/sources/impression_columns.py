@@ -49,7 +49,7 @@ class Declared:
         user: Column of users; None guesses.
         item: Column of items.
         label: Column of clicks.
-        time: Column of times; may be nowhere.
+        time: Column of times; None guesses, an empty name is none.
         query: Column of what was asked for, if any.
         features: Role to the columns of features.
         numeric: Those columns, of any role, that hold numbers.
@@ -84,9 +84,10 @@ class Declared:
         """
         user, item = self._one("user", self.user, names), self._one("item", self.item, names)
         label = self._one("label", self.label, names)
-        time = self.time if self.time is not None else guess("time", names)
         roles = self._roles(user, item)
         numbers = set(self.numeric)
+        features = {*roles, *numbers, *self.truth}
+        time = self.time if self.time is not None else guess("time", [name for name in names if name not in features])
         categorical = [
             Categorical(name, role, self._vocabulary(name, roles))
             for name, role in roles.items()
@@ -104,7 +105,7 @@ class Declared:
             item=item,
             query=self.query,
             label=CLICK if self.ratings else label,
-            time=time,
+            time=time or None,
             truth=tuple(self.truth),
         )
         made = () if derived is None else sequences[0].columns

@@ -7,7 +7,7 @@ as texts where the file has texts: an id ``007`` must not become 7.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -56,25 +56,31 @@ class Log:
         more = f" and {len(self.tables) - 1:,} more" if len(self.tables) > 1 else ""
         return f"{self.tables[0].path}{more}"
 
-    def check(self, wanted: dict[str, str]) -> None:
+    def check(self, wanted: Mapping[str, str]) -> None:
         """Refuse columns that are not there.
 
         Args:
-            wanted: Column to the option that names it.
+            wanted: Column to the option that names it, or to who says that it is there.
 
         Raises:
-            DataError: Some are missing; all of them are told.
+            DataError: Some are missing; all of them are counted.
         """
         missing = [column for column in wanted if column not in self.names]
-        if missing:
-            shown = ", ".join(f"{column!r} ({wanted[column]})" for column in missing)
+        if not missing:
+            return
+        near: list[str] = []
+        shown = [repr(column) for column in missing]
+        change = f"path; it must be what {wanted[missing[0]]} describes"
+        if wanted[missing[0]].startswith("--"):
+            shown = [f"{column!r} ({wanted[column]})" for column in missing]
             near = [match for column in missing for match in did_you_mean(column, self.names)]
-            raise DataError(
-                f"{'a column is' if len(missing) == 1 else f'{len(missing)} columns are'} missing: {shown}",
-                where=self.where,
-                suggestions=dict.fromkeys(near),
-                change=f"{wanted[missing[0]]}; the table has: {', '.join(self.names)}",
-            )
+            change = wanted[missing[0]]
+        raise DataError(
+            f"{'a column is' if len(missing) == 1 else f'{len(missing)} columns are'} missing: {first_few(shown, 4)}",
+            where=self.where,
+            suggestions=dict.fromkeys(near),
+            change=f"{change}; the table has: {', '.join(self.names)}",
+        )
 
     def batches(self, columns: Sequence[str]) -> Iterator[tuple[str, int, pa.RecordBatch]]:
         """File name, number of the first row in that file (from 1) and some rows of ``columns``.

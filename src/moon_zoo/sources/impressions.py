@@ -41,7 +41,8 @@ class ImpressionsSource(Source):
         item: Column of items; found by itself where it is called item_id, item, product_id or the like.
         label: Column of clicks, 0 or 1; found by itself where it is called click, label, clicked or clk.
         label_threshold: Lowest value of the label's column that is a click, such as 4 of ratings from 1 to 5.
-        time: Column of times, whole numbers or timestamps; found by itself where it is called timestamp or time.
+        time: Column of times, whole numbers or timestamps; found by itself where it is called timestamp or time and is no
+            feature. Empty ("") where there is none.
         query: Column of what was asked for, where impressions answer searches.
         user_features: Columns that tell about the user, such as age,city.
         item_features: Columns that tell about the item, such as category,brand,price.
