@@ -33,9 +33,9 @@ def fitted(rows: RowShards, **settings: object) -> MimInputs:
     return inputs
 
 
-def read(inputs: MimInputs, rows: RowShards, *positions: int, draw: Draw = Draw()) -> dict[str, torch.Tensor]:
+def read(inputs: MimInputs, rows: RowShards, *positions: int) -> dict[str, torch.Tensor]:
     reader = inputs.reader(rows.schema, rows.vocabularies)
-    return reader(rows.take(np.array(positions), reader.limits), draw)
+    return reader(rows.take(np.array(positions), reader.limits), Draw())
 
 
 def other_rows(folder: Path, table: pa.Table) -> RowShards:

@@ -78,8 +78,8 @@ def export_parts(module: Mim) -> dict[str, ExportPart]:
             contract={names[name]: one for name, one in _contract(inputs.learned, drawn).items()},
             files=files,
             batch_names={plain: name for name, plain in names.items()},
-            note=f"Ids: place in {VOCABULARIES} + {FIRST}, {OUT_OF_VOCABULARY} for what is not listed, 0 for padding. Histories: "
-            "oldest first from the left; of longer ones the newest.",
+            note=f"Ids: place in {VOCABULARIES} + {FIRST}, {OUT_OF_VOCABULARY} for what is not listed, 0 for padding. "
+            "Histories: oldest first from the left; of longer ones the newest.",
         )
     }
 
@@ -143,6 +143,10 @@ def _contract(schema: Schema, drawn: dict[str, Tensor]) -> dict[str, dict[str, A
             contract[name] = {"kind": "mask", "of": column, "meaning": "True on entries, False on padding"}
     numbers = [{"column": one.name, "mean": one.mean, "std": one.std} for one in schema.numeric]
     if numbers:
-        contract["numeric"] = {"kind": "numbers", "columns": numbers, "meaning": "(value - mean) / std, 0 where missing"}
+        contract["numeric"] = {
+            "kind": "numbers",
+            "columns": numbers,
+            "meaning": "(value - mean) / std, 0 where missing",
+        }
         contract["numeric_missing"] = {"kind": "missing", "of": "numeric", "meaning": "True where a number is missing"}
     return contract

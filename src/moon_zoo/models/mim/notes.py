@@ -47,7 +47,8 @@ class RowNotes:
             if count
         ]
         said += [
-            f"{'' if count == rows else 'about '}{count:,} whose {name} is longer than {self.max_history}, of which the newest were read"
+            f"{'' if count == rows else 'about '}{count:,} whose {name} is longer than {self.max_history}, of which the newest "
+            "were read"
             for name, count in zip(self.sequences, rest[len(self.columns) :])
             if count
         ]
