@@ -149,7 +149,16 @@ class ShardDataModule(L.LightningDataModule):
                     change=f"run moon-zoo inspect --index on its folder, and name that in {_option(split)}",
                 )
             schema = getattr(self._known_inputs(), "schema", None)
-            shards = open_shards(path, schema=schema, history_log=self.history_log, cache_bytes=self.cache_bytes)
+            try:
+                shards = open_shards(path, schema=schema, history_log=self.history_log, cache_bytes=self.cache_bytes)
+            except DataError as error:
+                if not is_table(path):
+                    raise
+                # What reads tables knows no options.
+                change = _option(split) if error.change in (None, "path") else error.change
+                where = error.where or path
+                where = where if "data.init_args" in where else f"{where}  ({_option(split)})"
+                raise DataError(error.what, where=where, change=change, suggestions=error.suggestions) from error
             self._check_kind(split, shards.manifest.kind)
             self._shards[split] = shards
         return self._shards[split]

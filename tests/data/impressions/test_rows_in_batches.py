@@ -303,3 +303,17 @@ def test_log_beside_histories_and_log_without_times_are_refused(tmp_path: Path) 
     pq.write_table(table.drop_columns(["history.item_id", "history.category"]), tmp_path / "bare.parquet")
     with pytest.raises(DataError, match="lacks the column time"):
         open_shards(tmp_path / "bare.parquet", schema=impressions_schema(), history_log=str(tmp_path / "log.parquet"))
+
+
+def test_missing_tables_name_the_option_they_were_given_by(tmp_path: Path) -> None:
+    path = tmp_path / "rows.parquet"
+    pq.write_table(make_impressions().drop_columns(["history.item_id", "history.category"]), path)
+    for options, option in (
+        ({"predict": str(tmp_path / "row.parquet")}, "data.init_args.predict"),
+        ({"predict": str(path), "history_log": str(tmp_path / "log.csv")}, "data.init_args.history_log"),
+    ):
+        data = module(impressions_schema(), num_workers=0, **options)
+        data.setup("predict")
+        with pytest.raises(DataError, match="there is no table") as caught:
+            data.predict_dataloader()
+        assert caught.value.change == option and str(caught.value.where).count("data.init_args") == 1

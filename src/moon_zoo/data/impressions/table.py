@@ -56,7 +56,17 @@ class TableRows:
         self._check(table, schema, history_log)
         self._rows = self._read(table, schema, present_sequences(table, schema, history_log is None))
         if history_log is not None:
-            self._add_histories(Log([Path(history_log)]), schema)
+            try:
+                self._add_histories(Log([Path(history_log)]), schema)
+            except DataError as error:
+                option = "data.init_args.history_log"
+                change = option if error.change in (None, "path") else error.change
+                raise DataError(
+                    error.what,
+                    where=f"{error.where or history_log}  ({option})",
+                    change=change,
+                    suggestions=error.suggestions,
+                ) from error
         self.schema = schema
         self.vocabularies: dict[str, Vocabulary] = self._order(schema)
         self.sizes: np.ndarray = np.array([len(self)], dtype=np.int64)
@@ -164,14 +174,12 @@ class TableRows:
             if name not in events.names:
                 raise DataError(
                     f"the log of earlier events {events.where} lacks the column {name}; it has {', '.join(events.names)}",
-                    where="data.init_args.history_log",
                     suggestions=did_you_mean(name, events.names),
                     change="the log: it needs the user, the time, and what histories hold",
                 )
         if schema.time is None:
             raise DataError(
                 "histories cannot be derived from a log: the model's rows have no time",
-                where="data.init_args.history_log",
                 change="the table: give it columns of lists",
             )
         needed = list(dict.fromkeys((schema.user, schema.item, *fields)))
