@@ -182,12 +182,10 @@ class ContentTable:
             seed: Of the permutation.
         """
         order = np.random.default_rng(seed).permutation(len(self))
-        words = {"model": self.model, "modality": self.modality, "source": self.source}
-        if not self.is_mapped:
-            return ContentTable(self.item_ids, self.raw[order], **words)
-        # ids move instead, so that the vectors may stay where they are
-        table = ContentTable(self.item_ids.take(pa.array(order)), self.raw, **words)
-        return table
+        # Of a mapped table ids move instead, so that the vectors may stay where they are.
+        ids = self.item_ids.take(pa.array(order)) if self.is_mapped else self.item_ids
+        vectors = self.raw if self.is_mapped else self.raw[order]
+        return ContentTable(ids, vectors, model=self.model, modality=self.modality, source=self.source)
 
     # Writing ----------------------------------------------------------------------------------------------------------
 

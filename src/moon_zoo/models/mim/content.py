@@ -75,15 +75,13 @@ def require_same(table: ContentTable, note: Mapping[str, Any] | None, check: Che
         )
     if check == "dimension" or table.fingerprint == note["fingerprint"]:
         return
-    known = table.model is not None and note["model"] is not None
-    if check == "model" and known and table.model == note["model"]:
+    same_maker = table.model is not None and table.model == note["model"]
+    if check == "model" and same_maker:
         return
-    by = (
-        f"they were made by the model {table.model[:12]}, not by {note['model'][:12]}"
-        if known and table.model != note["model"]
-        else f"their fingerprint is {table.fingerprint[:12]}, not {note['fingerprint'][:12]}"
-    )
-    wider = "model" if check == "table" and known and table.model == note["model"] else "dimension"
+    by = f"their fingerprint is {table.fingerprint[:12]}, not {note['fingerprint'][:12]}"
+    if table.model is not None and note["model"] is not None and not same_maker:
+        by = f"they were made by the model {table.model[:12]}, not by {note['model'][:12]}"
+    wider = "model" if same_maker else "dimension"
     raise CheckpointError(
         f"these embeddings are not those that the model was trained with: {by}",
         where=f"{OPTION} = {table.source}",

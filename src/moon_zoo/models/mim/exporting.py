@@ -35,6 +35,8 @@ class ClickNetwork(nn.Module):
         content: The content table; None for a network without content.
     """
 
+    content: Tensor | None
+
     def __init__(self, network: MimNetwork, names: Sequence[str], content: Tensor | None) -> None:
         super().__init__()
         self.network = network
@@ -43,8 +45,7 @@ class ClickNetwork(nn.Module):
 
     def forward(self, *tensors: Tensor) -> Tensor:
         """Tensors in the order of ``names`` to click probabilities, float32 ``(batch, 1)``."""
-        content: Tensor | None = self.content
-        return self.network(dict(zip(self.names, tensors)), content).sigmoid().unsqueeze(1)
+        return self.network(dict(zip(self.names, tensors)), self.content).sigmoid().unsqueeze(1)
 
 
 def export_parts(module: Mim) -> dict[str, ExportPart]:

@@ -332,8 +332,9 @@ def note_of(table: ContentTable) -> dict[str, Any]:
 
 def _check_columns(own: Schema, theirs: Schema) -> None:
     """Refuse a set that lacks columns; sequences may be missing (their readers then give empty ones)."""
-    there = [one.name for one in (*theirs.categorical, *theirs.numeric)]
-    wanted = [one.name for one in (*own.categorical, *own.numeric)]
+    there, wanted = (
+        [*(one.name for one in schema.categorical), *(one.name for one in schema.numeric)] for schema in (theirs, own)
+    )
     missing = [name for name in wanted if name not in there]
     if missing:
         raise DataError(
