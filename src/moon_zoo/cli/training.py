@@ -41,7 +41,7 @@ NEEDLESS_WARNINGS = (
     ".*does not have many workers.*",
     ".*exists and is not empty.*",
     ".*is smaller than the logging interval.*",
-    ".*module\(s\) in eval mode at the start of training.*",  # frozen parts, on purpose
+    r".*module\(s\) in eval mode at the start of training.*",  # frozen parts, on purpose
     ".*was signaled to stop but.*",
     ".*Trainer already configured with model summary.*",
     ".*lightning.ai.*litlogger.*",

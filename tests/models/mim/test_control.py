@@ -1,7 +1,7 @@
 """What content is worth, on a shop whose click probability is known: on cold items a lot, and nothing once it is shuffled.
 
-The margins asserted are five standard errors of an AUC over the about 1,000 cold test rows (each about .02), and less than half of
-what was measured (.68 against .48 and .52; the best possible is .74).
+The margin asserted is five standard errors of an AUC over the about 1,000 cold test rows (.02 each), half of what was
+measured.
 """
 
 from __future__ import annotations
