@@ -121,10 +121,22 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-SMALL = (
-    "--batch-size 8 --image-size 32 --tower data.num_workers=0 --click data.num_workers=0 --click data.batch_size=200 "
-    "--click trainer.max_epochs=1 --seeds 1"
-).split()
+SMALL = [
+    "--batch-size",
+    "8",
+    "--image-size",
+    "32",
+    "--tower",
+    "data.num_workers=0",
+    "--click",
+    "data.num_workers=0",
+    "--click",
+    "data.batch_size=200",
+    "--click",
+    "trainer.max_epochs=1",
+    "--seeds",
+    "1",
+]
 
 
 def own(shop: Path) -> list[str]:
@@ -135,7 +147,7 @@ def test_an_exchange_rate_from_towers_to_clicks(shop: Path, tmp_path: Path, caps
     """Real towers, embeddings and click models; a second call finds all of it done."""
     to = tmp_path / "rate"
     words = ["study", "exchange-rate", "--to", str(to), *own(shop), *SMALL]
-    words += "--make steps --steps 1,2,4 --controls none".split()
+    words += ["--make", "steps", "--steps", "1,2,4", "--controls", "none"]
     assert main(words) == 0
     first = capsys.readouterr()
     assert "control: none" in first.out
@@ -150,14 +162,14 @@ def test_an_exchange_rate_from_towers_to_clicks(shop: Path, tmp_path: Path, caps
     assert all(step["seconds"] > 0 for step in found["steps"])
 
 
-def test_a_scaling_law_of_training_rows(shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    to = tmp_path / "rows"
+def test_a_scaling_law_of_training_samples(shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    to = tmp_path / "samples"
     words = ["study", "scaling", "--to", str(to), *own(shop), *SMALL]
-    words += "--over rows --rows 200,400,600,800 --steps 1 --quiet".split()
+    words += ["--over", "samples", "--samples", "8,16,24,32", "--quiet"]
     assert main(words) == 0
     printed = capsys.readouterr()
-    assert "1 - auc" in printed.out
+    assert "1 - photo_to_product/recall@10" in printed.out
     curves = json.loads((to / "study.json").read_text())["found"]["curves"]
-    assert {curve["measure"] for curve in curves} >= {"1 - auc", "logloss"}
-    assert curves[0]["sizes"] == [200, 400, 600, 800]
+    assert {curve["measure"] for curve in curves} >= {"1 - photo_to_product/recall@10", "loss"}
+    assert curves[0]["sizes"] == [8, 16, 24, 32]
     assert (to / "scaling.png").is_file()

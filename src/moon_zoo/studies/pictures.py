@@ -151,8 +151,7 @@ def _law(axes: Axes, curve: Curve, colour: str, *, legend: bool) -> None:
     if curve.floor is not None and curve.floor > 0:
         axes.axhline(curve.floor, color=WRONG, linewidth=1, linestyle=(0, (1, 1.5)), label="best possible")
     axes.set_xscale("log")
-    axes.set_yscale("log")
-    _few_ticks(axes, errors)
+    _error_axis(axes, errors)
     axes.set_xticks(curve.sizes, [_short(size) for size in curve.sizes])
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel(AXES[curve.axis], fontsize=9, color=INK)
@@ -170,13 +169,14 @@ def _law(axes: Axes, curve: Curve, colour: str, *, legend: bool) -> None:
         )
 
 
-def _few_ticks(axes: Axes, errors: np.ndarray) -> None:
-    """Plain numbers on an error's axis; also between the powers of ten, where it spans less than one."""
+def _error_axis(axes: Axes, errors: np.ndarray) -> None:
+    """A logarithmic axis with plain numbers; a linear one where errors span so little that the two look alike, or reach 0."""
+    if errors.min() <= 0 or errors.max() / errors.min() < 1.4:
+        return
+    axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(10, subs=(1.0, 1.5, 2.0, 3.0, 5.0, 7.0)))
     axes.yaxis.set_major_formatter(ScalarFormatter())
     axes.yaxis.set_minor_formatter(NullFormatter())
-    if errors.min() > 0 and errors.max() / errors.min() < 1.4:
-        axes.set_yscale("linear")  # so short a stretch of a logarithmic axis is straight, and ticks it poorly
 
 
 def _short(size: int) -> str:
