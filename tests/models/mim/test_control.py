@@ -1,7 +1,7 @@
 """What content is worth, on a shop whose click probability is known: on cold items a lot, and nothing once it is shuffled.
 
-The margin asserted is five standard errors of an AUC over the about 1,000 cold test rows (.02 each), half of what was
-measured.
+Measured: cold AUC .683 of the content model, .571 of DIN, .477 with shuffled embeddings; the best possible is .742. The margin
+asserted is three standard errors over the about 1,000 cold rows (.02 each).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from moon_zoo.models.mim.module import Mim
 from moon_zoo.shop.datamodule import ShopDataModule
 from moon_zoo.shop.impressions import true_content
 
-MARGIN = 0.1
+MARGIN = 0.06
 
 
 def shop() -> ShopDataModule:
@@ -75,7 +75,7 @@ def test_content_tells_of_items_that_were_never_clicked(figures: dict[str, dict[
 
 def test_with_shuffled_embeddings_the_margin_is_gone(figures: dict[str, dict[str, float]]) -> None:
     assert figures["cube"]["test/cold/auc"] > figures["shuffled"]["test/cold/auc"] + MARGIN
-    assert figures["shuffled"]["test/cold/auc"] < figures["din"]["test/cold/auc"] + MARGIN / 2
+    assert figures["shuffled"]["test/cold/auc"] < figures["din"]["test/cold/auc"] + MARGIN
 
 
 def test_nothing_is_better_than_the_known_probability_but_by_chance(figures: dict[str, dict[str, float]]) -> None:
