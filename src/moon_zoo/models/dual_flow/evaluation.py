@@ -169,7 +169,7 @@ class RetrievalEvaluation:
         )
         if asking is not None:
             order = torch.argsort(items.items)
-            places = torch.searchsorted(items.items[order], asking.items).clamp_max(len(order) - 1)
+            places = torch.searchsorted(items.items[order], asking.items.contiguous()).clamp_max(len(order) - 1)
             own = items.select(order[places])
             there = own.items == asking.items  # a gallery may lack a query's item
             if bool(there.any()):
