@@ -46,8 +46,9 @@ def test_losses_are_taken_as_they_are_and_what_was_not_measured_is_left_out() ->
 
 def test_picture_and_table_also_of_errors_that_reach_zero(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
     found = curves(*measured(auc={size: 0.75 - 0.1 * size**-0.5 for size in SIZES}, gauc=dict.fromkeys(SIZES, 1.0)))
-    assert Image.open(draw_scaling(found, tmp_path / "scaling.png")).width > 700
-    assert not recwarn.list
+    with Image.open(draw_scaling(found, tmp_path / "scaling.png")) as picture:
+        assert picture.width > 700
+    assert [str(one.message) for one in recwarn.list] == []
     rows = list(csv.reader(outcome.scaling_csv(found, tmp_path / "study.csv").open()))
     assert len(rows) == 1 + 2 * len(SIZES) * 2
     heading, table = outcome.law_rows(found)
