@@ -162,14 +162,23 @@ def test_an_exchange_rate_from_towers_to_clicks(shop: Path, tmp_path: Path, caps
     assert all(step["seconds"] > 0 for step in found["steps"])
 
 
-def test_a_scaling_law_of_training_samples(shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    to = tmp_path / "samples"
-    words = ["study", "scaling", "--to", str(to), *own(shop), *SMALL]
-    words += ["--over", "samples", "--samples", "8,16,24,32", "--quiet"]
-    assert main(words) == 0
-    printed = capsys.readouterr()
-    assert "1 - photo_to_product/recall@10" in printed.out
-    curves = json.loads((to / "study.json").read_text())["found"]["curves"]
-    assert {curve["measure"] for curve in curves} >= {"1 - photo_to_product/recall@10", "loss"}
-    assert curves[0]["sizes"] == [8, 16, 24, 32]
+def test_a_scaling_study_tells_its_laws(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Commands that only say what they would have measured: 1 - recall is .2 + 2 / sqrt(samples)."""
+
+    def measures(step: Step) -> dict[str, float]:
+        if step.writes is not None:
+            step.writes.mkdir(parents=True)
+            (step.writes / "made").touch()
+        samples = 64 * int(step.name.split("-")[1]) if step.verb == "test" else 0
+        return {"test/photo_to_product/recall@10": 0.8 - 2 * samples**-0.5} if samples else {}
+
+    monkeypatch.setattr(studying, "execute", measures)
+    to = tmp_path / "study"
+    assert main(["study", "scaling", "--to", str(to), "--over", "samples"]) == 0
+    row = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("samples"))
+    assert row.split("\t")[:5] == ["samples", "1 - photo_to_product/recall@10", "0.2500", "0.2125", "0.50"]
+    (curve,) = json.loads((to / "study.json").read_text())["found"]["curves"]
+    assert curve["law"]["c"]["value"] == pytest.approx(0.5, rel=1e-2)
     assert (to / "scaling.png").is_file()
