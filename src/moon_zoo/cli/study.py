@@ -193,6 +193,10 @@ def _shared(parser: Arguments, *, seeds: int) -> None:
     models.add_argument("--image-size", metavar="PX", type=int, default=48, help="side of the towers' photos (48)")
     models.add_argument("--batch-size", metavar="N", type=int, default=64, help="of towers (64)")
     models.add_argument("--recipe", metavar="RECIPE", default="mim/cube", help="of click models (mim/cube)")
+    models.add_argument("--epochs", metavar="N", type=int, default=1, help="of click models (1)")
+    models.add_argument(
+        "--max-history", metavar="N", type=int, default=20, help="behaviours that click models read (20)"
+    )
     models.add_argument(
         "--click", metavar="KEY=VALUE", action="append", default=[], help="a setting of that recipe; again for more"
     )

@@ -199,7 +199,16 @@ def _clicks(options: argparse.Namespace) -> tuple[Clicks, list[Step]]:
     else:
         steps, impressions = [], material.own_impressions(options.impressions)
     values = _recipe(options.recipe, "--recipe")
-    return Clicks(options.to, impressions, options.recipe, values, overrides(options.click, "--click")), steps
+    clicks = Clicks(
+        options.to,
+        impressions,
+        options.recipe,
+        values,
+        overrides(options.click, "--click"),
+        options.epochs,
+        options.max_history,
+    )
+    return clicks, steps
 
 
 def _recipe(name: str, option: str) -> dict[str, Any]:

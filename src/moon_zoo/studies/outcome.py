@@ -119,7 +119,7 @@ def gain_lines(found: ExchangeRate, figures: Sequence[str]) -> list[str]:
     lines = []
     for control in found.controls:
         parts = [
-            f"{name} {control.gain[name].value:+.4f} {_range(control.gain[name], '+.4f')}"
+            f"{name} {control.gain[name].value:+.4f} {_range(control.gain[name], '+.4f')}".rstrip()
             for name in figures
             if name in control.gain
         ]
