@@ -156,7 +156,7 @@ def _law(axes: Axes, curve: Curve, colour: str, *, legend: bool) -> None:
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_xlabel(AXES[curve.axis], fontsize=9, color=INK)
     if legend:
-        axes.legend(fontsize=7.5, framealpha=0.85, edgecolor="none", labelcolor=INK, loc="upper right")
+        axes.legend(fontsize=7.5, framealpha=0.85, edgecolor="none", labelcolor=INK, loc="best")
     if law is not None and law.notes:
         axes.text(
             0.03,
