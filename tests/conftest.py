@@ -172,5 +172,7 @@ def content_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("content") / "items.parquet"
     vectors = np.random.default_rng(0).normal(size=(18, 8)).astype(np.float32)
     ids = [f"item-{number:03d}" for number in range(18)]
-    pq.write_table(pa.table({"item_id": ids, "vector": pa.FixedSizeListArray.from_arrays(vectors.reshape(-1), 8)}), path)
+    pq.write_table(
+        pa.table({"item_id": ids, "vector": pa.FixedSizeListArray.from_arrays(vectors.reshape(-1), 8)}), path
+    )
     return path

@@ -72,7 +72,13 @@ MODELS: tuple[Row, ...] = (
     Row(
         "mim",
         kind="impressions",
-        init_args={"behaviour": "cube", "embedding_dim": 4, "hidden": [8, 4], "attention_hidden": [4], "max_history": 10},
+        init_args={
+            "behaviour": "cube",
+            "embedding_dim": 4,
+            "hidden": [8, 4],
+            "attention_hidden": [4],
+            "max_history": 10,
+        },
         metric="val/auc",
         columns=("probability", "user_id", "item_id", "cold", "label"),
         files={"embeddings": "content_file"},

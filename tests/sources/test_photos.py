@@ -7,8 +7,9 @@ import time
 import pytest
 from PIL import Image
 
+from moon_zoo.data.wording import first_few
 from moon_zoo.errors import DataError, UsageError
-from moon_zoo.sources.photos import PhotoReader, find_photos, first_few, ordered_map
+from moon_zoo.sources.photos import PhotoReader, find_photos, ordered_map
 from moon_zoo.sources.tree import OutsideRootError, open_tree
 from tests.sources.making import noisy, photo, write
 

@@ -16,8 +16,8 @@ import numpy as np
 
 from moon_zoo.data.inputs import Draw
 from moon_zoo.data.kinds import Product, Search
+from moon_zoo.data.tables.rows import Table, open_table
 from moon_zoo.errors import CheckpointError, DataError, UsageError, ZooError, did_you_mean
-from moon_zoo.sources.table_rows import Table, open_table
 from moon_zoo.sources.tree import FolderTree, OutsideRootError
 
 if TYPE_CHECKING:

@@ -10,11 +10,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
 from moon_zoo.data.kinds import Product
+from moon_zoo.data.split_names import SPLIT_NAMES
+from moon_zoo.data.wording import counted, first_few
 from moon_zoo.errors import DataError, UsageError, did_you_mean
 from moon_zoo.sources.base import Packed, PhotoSource
 from moon_zoo.sources.keys import key_of, readable
-from moon_zoo.sources.photos import PhotoReader, counted, first_few
-from moon_zoo.sources.splits import SPLIT_NAMES, assign, parse_fractions, shuffled
+from moon_zoo.sources.photos import PhotoReader
+from moon_zoo.sources.splits import assign, parse_fractions, shuffled
 from moon_zoo.sources.tree import images, open_tree
 
 DEFAULT_FRACTIONS = "train=.8,val=.1,test=.1"

@@ -21,13 +21,13 @@ import numpy as np
 import pyarrow as pa
 
 from moon_zoo.data.impressions.schema import ROLES, Role
+from moon_zoo.data.tables.logs import Log, find_files, ordered, pairs
+from moon_zoo.data.tables.shaping import Shaper
+from moon_zoo.data.wording import first_few
 from moon_zoo.errors import DataError, UsageError, did_you_mean
 from moon_zoo.sources.base import Packed, Source
 from moon_zoo.sources.impression_columns import HISTORY, Declared, guess
 from moon_zoo.sources.impression_rows import Columns, note_shaping, read_logs
-from moon_zoo.sources.impression_shaping import Shaper
-from moon_zoo.sources.impression_tables import Log, find_files, ordered, pairs
-from moon_zoo.sources.photos import first_few
 
 FEATURE_MAP, FEATURE_VOCAB = "feature_map.json", "feature_vocab.json"
 CONFIGS = ("dataset_config.yaml", "dataset_config.yml")

@@ -9,11 +9,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from moon_zoo.data.impressions.raw import RawImpressions
+from moon_zoo.data.tables.logs import Log
+from moon_zoo.data.tables.shaping import UNNAMED, Shaper
+from moon_zoo.data.wording import many
 from moon_zoo.sources.base import Packed, Source
 from moon_zoo.sources.impression_columns import Features
-from moon_zoo.sources.impression_shaping import UNNAMED, Shaper
-from moon_zoo.sources.impression_tables import Log
-from moon_zoo.sources.photos import many
 
 Columns = dict[str, pa.Array | np.ndarray]
 

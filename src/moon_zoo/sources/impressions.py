@@ -14,15 +14,15 @@ import numpy as np
 import pyarrow as pa
 
 from moon_zoo.data.impressions.raw import RawImpressions
+from moon_zoo.data.split_names import SPLIT_NAMES
+from moon_zoo.data.tables.logs import Log, find_files, listed, ordered, pairs
+from moon_zoo.data.tables.shaping import Shaper
+from moon_zoo.data.wording import first_few, many
 from moon_zoo.errors import DataError, UsageError, did_you_mean
 from moon_zoo.sources.base import Packed, Source
 from moon_zoo.sources.history_lists import Histories
 from moon_zoo.sources.impression_columns import HISTORY, Declared, Features, guess, leftover
 from moon_zoo.sources.impression_rows import note_shaping, shaped
-from moon_zoo.sources.impression_shaping import Shaper
-from moon_zoo.sources.impression_tables import Log, find_files, listed, ordered, pairs
-from moon_zoo.sources.photos import first_few, many
-from moon_zoo.sources.splits import SPLIT_NAMES
 from moon_zoo.sources.time_splits import SPLITS, TRAIN, at_random, by_time, by_user, check_shares
 
 SPLIT_BY = ("user_time", "time", "random")

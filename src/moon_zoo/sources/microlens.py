@@ -19,13 +19,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from moon_zoo.data.impressions.schema import Categorical, Schema, Sequence
+from moon_zoo.data.tables.logs import Log, find_files, ordered
+from moon_zoo.data.tables.shaping import UNNAMED, Shaper
+from moon_zoo.data.wording import many
 from moon_zoo.errors import DataError, UsageError
 from moon_zoo.sources.base import Packed, Source
 from moon_zoo.sources.impression_columns import HISTORY, Features
 from moon_zoo.sources.impression_rows import Columns, joined, note_shaping, read_logs
-from moon_zoo.sources.impression_shaping import UNNAMED, Shaper
-from moon_zoo.sources.impression_tables import Log, find_files, ordered
-from moon_zoo.sources.photos import many
 
 ITEM_INFO = "item_info.parquet"
 EMBEDDING = "item_emb_d128"

@@ -20,12 +20,13 @@ import pyarrow as pa
 from moon_zoo.data.impressions.raw import RawImpressions
 from moon_zoo.data.impressions.schema import Categorical, Numeric, Schema, Sequence
 from moon_zoo.data.kinds import Product, Search
+from moon_zoo.data.wording import counted
 from moon_zoo.errors import DataError, UsageError
 from moon_zoo.sources.base import Packed, PhotoSource
 from moon_zoo.sources.bias_floors import floors
 from moon_zoo.sources.history_lists import Histories
 from moon_zoo.sources.movielens_tables import Film, Ratings, User, find_base, read_films, read_ratings, read_users
-from moon_zoo.sources.photos import PhotoReader, counted
+from moon_zoo.sources.photos import PhotoReader
 from moon_zoo.sources.splits import shuffled
 from moon_zoo.sources.time_splits import SPLITS, TRAIN, VAL, by_user, check_shares
 from moon_zoo.sources.tree import open_tree

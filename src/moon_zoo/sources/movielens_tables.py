@@ -15,8 +15,8 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
+from moon_zoo.data.wording import counted, first_few
 from moon_zoo.errors import DataError
-from moon_zoo.sources.photos import counted, first_few
 from moon_zoo.sources.tree import FileTree
 
 NOT_GENRES = ("movie_id", "title", "year", "overview", "original_language", "runtime")

@@ -20,6 +20,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from moon_zoo.data.kinds import image_extension
 from moon_zoo.data.machine import usable_cores
+from moon_zoo.data.wording import counted, first_few
 from moon_zoo.errors import DataError, UsageError
 from moon_zoo.sources.tree import FileTree, OutsideRootError
 
@@ -170,19 +171,3 @@ def check_on_error(on_error: str) -> str:
     if on_error not in ON_ERROR:
         raise UsageError(f"{on_error!r} is not a way to treat bad photos; there are: raise, skip", change="--on-error")
     return on_error
-
-
-def counted(things: Sequence[object], noun: str) -> str:
-    """``"1 photo"``, ``"1,204 photos"``."""
-    return many(len(things), noun)
-
-
-def many(count: int, noun: str) -> str:
-    """``"1 row"``, ``"1,204 rows"``."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
-def first_few(names: Sequence[object], limit: int = 3) -> str:
-    """The first names, and how many more there are."""
-    more = f" and {len(names) - limit:,} more" if len(names) > limit else ""
-    return ", ".join(str(name) for name in names[:limit]) + more

@@ -13,18 +13,6 @@ from collections.abc import Iterable
 
 from moon_zoo.errors import UsageError
 
-SPLIT_NAMES = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "dev": "val",
-    "test": "test",
-    "testing": "test",
-}
-"""Names that data sets give their splits, in lower case, to ours."""
-
 
 def parse_fractions(text: str, option: str = "--fractions") -> dict[str, float]:
     """``"train=.8,val=.1,test=.1"`` to a dict whose values add up to 1.

@@ -12,13 +12,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from moon_zoo.data.kinds import Product, Search
+from moon_zoo.data.split_names import SPLIT_NAMES
+from moon_zoo.data.tables.rows import Table, open_table
+from moon_zoo.data.wording import counted, first_few
 from moon_zoo.errors import DataError, UsageError, did_you_mean
 from moon_zoo.sources.base import Packed, PhotoSource
 from moon_zoo.sources.keys import key_of
-from moon_zoo.sources.photos import PhotoReader, counted, find_photos, first_few
-from moon_zoo.sources.splits import SPLIT_NAMES, assign, parse_fractions, shuffled
+from moon_zoo.sources.photos import PhotoReader, find_photos
+from moon_zoo.sources.splits import assign, parse_fractions, shuffled
 from moon_zoo.sources.table_columns import ColumnMap, Record, resolve
-from moon_zoo.sources.table_rows import Table, open_table
 from moon_zoo.sources.tree import open_tree
 
 DEFAULT_FRACTIONS = "train=.8,val=.1,test=.1"

@@ -9,8 +9,8 @@ import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from moon_zoo.data.tables.rows import Cell, Table
 from moon_zoo.errors import DataError, UsageError, did_you_mean
-from moon_zoo.sources.table_rows import Cell, Table
 
 FIELDS = {
     "item_id": "identity of the item",

@@ -24,13 +24,13 @@ import pyarrow.compute as pc
 
 from moon_zoo.data.impressions.raw import RawImpressions
 from moon_zoo.data.impressions.schema import Categorical, Schema, Sequence
+from moon_zoo.data.tables.logs import Log, find_files, ordered
+from moon_zoo.data.tables.shaping import Shaper
+from moon_zoo.data.wording import many
 from moon_zoo.errors import DataError, UsageError
 from moon_zoo.sources.base import Packed, Source
 from moon_zoo.sources.impression_columns import HISTORY, Features
 from moon_zoo.sources.impression_rows import Columns, joined, note_shaping, read_logs, shaped
-from moon_zoo.sources.impression_shaping import Shaper
-from moon_zoo.sources.impression_tables import Log, find_files, ordered
-from moon_zoo.sources.photos import many
 from moon_zoo.sources.time_splits import VAL, at_random
 
 USER = {

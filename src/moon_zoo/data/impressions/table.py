@@ -23,9 +23,9 @@ from moon_zoo.data.impressions.raw import encoded
 from moon_zoo.data.impressions.schema import Schema, Sequence
 from moon_zoo.data.impressions.vocabulary import Vocabulary, ordered
 from moon_zoo.data.manifest import Manifest, ShardEntry
+from moon_zoo.data.tables.logs import Log
+from moon_zoo.data.tables.shaping import Shaper
 from moon_zoo.errors import DataError, did_you_mean
-from moon_zoo.sources.impression_shaping import Shaper
-from moon_zoo.sources.impression_tables import Log
 
 log = logging.getLogger(__name__)
 

@@ -44,6 +44,7 @@ NETWORK_SETTINGS = (
     "dropout",
     "top_k",
     "weighting",
+    "metric_dim",
     "num_similarities",
     "num_tiers",
     "use_ids",
@@ -79,6 +80,8 @@ class Mim(ZooModule):
         cross_rank: Rank of their matrices; null for full ones.
         dropout: In the deep part.
         weighting: How content interests weigh behaviours by similarity: ``softmax`` of a learned temperature, or ``raw``.
+        metric_dim: Compare content by the cosine of learned projections of this size; null by the embeddings' own cosine, as
+            the papers do. For ``sa_ta``, ``ciubm`` and ``cube``.
         num_similarities: So many of the largest similarities are features of ``cube``.
         num_tiers: Tiers of ``simtier``.
         use_ids: False leaves out everything learned by id: MAKE's first step.
@@ -121,6 +124,7 @@ class Mim(ZooModule):
         cross_rank: int | None = None,
         dropout: float = 0.0,
         weighting: Weighting = "softmax",
+        metric_dim: int | None = None,
         num_similarities: int = 20,
         num_tiers: int = 20,
         use_ids: bool = True,

@@ -37,6 +37,7 @@ from moon_zoo.models.mim.interests import (
 from moon_zoo.nn.content import ContentSimilarity, ContentVectors, cosines, without_content
 from moon_zoo.nn.cross import CrossNetwork
 from moon_zoo.nn.id_embeddings import UNKNOWN, IdEmbeddings
+from moon_zoo.nn.learned_metric import LearnedMetric
 from moon_zoo.nn.mlp import MLP
 
 Deep = Literal["mlp", "dcnv2"]
@@ -97,6 +98,8 @@ class MimNetwork(nn.Module):
         dropout: In the deep part.
         top_k: Keep of each history the behaviours most similar in content; None for all.
         weighting: Of content interests, see `moon_zoo.nn.behaviour.content_interest`.
+        metric_dim: Compare content by the cosine of learned projections of this size; None by the embeddings' own cosine,
+            as the papers do. For ``sa_ta``, ``ciubm`` and ``cube``; a histogram of tiers has no gradient to learn it by.
         num_similarities: How many of the largest similarities CUBE hands on.
         num_tiers: Tiers of SimTier.
         use_ids: False leaves out all embeddings of ids, and histories are of content: MAKE's first step.
@@ -123,6 +126,7 @@ class MimNetwork(nn.Module):
         dropout: float = 0.0,
         top_k: int | None = None,
         weighting: Weighting = "softmax",
+        metric_dim: int | None = None,
         num_similarities: int = 20,
         num_tiers: int = 20,
         use_ids: bool = True,
@@ -152,6 +156,10 @@ class MimNetwork(nn.Module):
         if self._with_vectors:
             assert content_dim is not None
             self.vectors = ContentVectors(content_dim)
+        self.metric: LearnedMetric | None = None
+        if metric_dim is not None and behaviour in ("sa_ta", *CONTENT_INTERESTS):
+            assert content_dim is not None
+            self.metric = LearnedMetric(content_dim, metric_dim)
         self._query = self._query_column() if self._with_sides else None
         if self._query is not None:
             self.query_similarity = ContentSimilarity()
@@ -268,7 +276,8 @@ class MimNetwork(nn.Module):
             if self._query is not None:
                 query = batch[f"content/{self._query}"].unsqueeze(1)  # a history of one
                 given.append(self.vectors(query.squeeze(1), content))
-                given.append(self.query_similarity(cosines(target, query, content), without_content(target, query)))
+                similarity = self._similarity(target, query, content)
+                given.append(self.query_similarity(similarity, without_content(target, query)))
         return given, looked_up
 
     def _history(self, sequence: Sequence, batch: Mapping[str, Tensor], content: Tensor | None) -> History:
@@ -279,7 +288,7 @@ class MimNetwork(nn.Module):
         if column is not None:
             assert content is not None
             target_rows, rows = batch[f"content/{self.schema.item}"], batch[f"content/{column}"]
-            cosine = cosines(target_rows, rows, content)
+            cosine = self._similarity(target_rows, rows, content)
             if self.top_k is not None and self.top_k < mask.shape[1]:
                 kept = most_similar(cosine, rows, target_rows, mask, self.top_k)
                 mask, rows, cosine = (one.gather(1, kept) for one in (mask, rows, cosine))
@@ -292,6 +301,10 @@ class MimNetwork(nn.Module):
         behaviours = self.embeddings.columns(ids, vocabularies)  # (batch, length, fields * dim)
         target = self._embed(batch, self._target_columns(sequence))
         return History(target, behaviours, mask, target_rows, rows, cosine, content)
+
+    def _similarity(self, target: Tensor, rows: Tensor, content: Tensor) -> Tensor:
+        """How alike targets ``(batch,)`` and behaviours ``(batch, length)`` are, by their rows of the table."""
+        return (cosines if self.metric is None else self.metric)(target, rows, content)
 
     def _embed(self, batch: Mapping[str, Tensor], columns: Many[str]) -> Tensor:
         ids = [batch[f"id/{column}"] for column in columns]

@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from moon_zoo.data.wording import many
 from moon_zoo.errors import DataError
-from moon_zoo.sources.photos import many
 
 NO_NUMBER = ("na", "n/a", "nan", "null", "none", "-", "?", "\\n")
 """Cells, in lower case, that say that there is no number."""

@@ -1,6 +1,6 @@
 """Tables of impressions as Arrow batches: CSV, JSON lines and Parquet, a file or several, in bounded memory.
 
-`moon_zoo.sources.table_rows` reads rows one by one and knows the line of every fault, at some 300,000 rows a second; click
+`moon_zoo.data.tables.rows` reads rows one by one and knows the line of every fault, at some 300,000 rows a second; click
 logs have too many rows for that. So headers, suffixes and encodings are its business here too, and Arrow reads the cells,
 as texts where the file has texts: an id ``007`` must not become 7.
 """
@@ -16,10 +16,10 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
+from moon_zoo.data.split_names import SPLIT_NAMES
+from moon_zoo.data.tables.rows import CsvTable, ParquetTable, Table, open_table
+from moon_zoo.data.wording import first_few
 from moon_zoo.errors import DataError, UsageError, did_you_mean
-from moon_zoo.sources.photos import first_few
-from moon_zoo.sources.splits import SPLIT_NAMES
-from moon_zoo.sources.table_rows import CsvTable, ParquetTable, Table, open_table
 
 BATCH_ROWS = 16384
 _ORDER = ("train", "val", "test")

@@ -18,8 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+from moon_zoo.data.wording import counted, first_few
 from moon_zoo.errors import DataError, UsageError, did_you_mean
-from moon_zoo.sources.photos import counted, first_few
 
 Cell = str | list[Any] | dict[str, Any] | None
 """A text; None where empty. Parquet and JSON lines may also hold lists and objects."""
