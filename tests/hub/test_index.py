@@ -96,7 +96,10 @@ def test_files_of_other_kinds_are_refused(path: str) -> None:
         check_file(path, "hub/index.yaml")
 
 
-@pytest.mark.parametrize("path", ["model.safetensors", "text_tower/config.json", "README.md", "a.model", "t.jinja"])
+@pytest.mark.parametrize(
+    "path",
+    ["model.safetensors", "text_tower/config.json", "README.md", "a.model", "t.jinja", "embeddings/items.parquet"],
+)
 def test_files_of_checkpoints_pass(path: str) -> None:
     assert check_file(path, "hub/index.yaml") == path
 

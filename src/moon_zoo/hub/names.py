@@ -14,9 +14,21 @@ from moon_zoo.errors import CheckpointError
 CONFIG, WEIGHTS, CARD = "config.yaml", "model.safetensors", "README.md"
 """Files of every checkpoint folder; `moon_zoo.models.pretrained` says what is in them."""
 
-SAFE_SUFFIXES = (".yaml", ".json", ".safetensors", ".md", ".txt", ".png", ".jpg", ".jpeg", ".model", ".jinja")
+SAFE_SUFFIXES = (
+    ".yaml",
+    ".json",
+    ".safetensors",
+    ".md",
+    ".txt",
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".model",
+    ".jinja",
+    ".parquet",
+)
 """What a hub may offer: text, pictures, tensors without code. ``.model`` is SentencePiece's vocabulary (protobuf) and
-``.jinja`` a chat template, which transformers renders in a sandbox."""
+``.jinja`` a chat template, which transformers renders in a sandbox; ``.parquet`` columns of numbers and texts."""
 
 PICKLE_SUFFIXES = (".ckpt", ".bin", ".pt", ".pth", ".pkl", ".pickle", ".npy", ".npz", ".joblib", ".mar", ".h5")
 """Formats that are pickles, or may hold one: reading them can run any code."""
