@@ -14,11 +14,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from _clicks import HISTORY, NUM_ITEMS, NUM_USERS, Table
 from fuxictr.features import FeatureMap
 from fuxictr.pytorch.dataloaders import RankDataLoader
 from fuxictr.pytorch.layers import DIN_Attention, FeatureEmbeddingDict, MLP_Block
 from fuxictr.pytorch.models import BaseModel
+
+from _clicks import HISTORY, NUM_ITEMS, NUM_USERS, Table
 
 NUM_WORKERS = 3  # of its configuration's section Base
 

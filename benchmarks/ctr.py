@@ -22,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+
 from _clicks import HISTORY, Table, make_table
 from _harness import OURS, compare, warn_if_busy, write_rows
 
@@ -46,7 +47,7 @@ def save_shards(train: Table, test: Table, folder: Path) -> None:
         sequences=(Sequence("history", ("item_id",)),),
     )
 
-    def samples():  # noqa: ANN202
+    def samples():
         for split, table in (("train", train), ("test", test)):
             for number, start in enumerate(range(0, len(table), 50_000)):
                 part = table.rows(start, start + 50_000)
@@ -98,7 +99,7 @@ class Ours:
             **paths, batch_size=BATCH_SIZE, eval_batch_size=BATCH_SIZE, seed=seed, num_workers=1
         )
 
-        def adam(parameters):  # noqa: ANN001, ANN202
+        def adam(parameters):
             return torch.optim.Adam(parameters, lr=LEARNING_RATE, fused=True)
 
         self.model = Mim(behaviour="din", max_history=HISTORY, optimizer=adam, lr_schedule="constant", **SIZES)
