@@ -243,7 +243,9 @@ def _write_config(job: Job, cli: ZooCLI) -> None:
 
 def _announce(job: Job, model: ZooModule) -> None:
     size = sum(parameter.numel() for parameter in model.parameters())
-    say(f"{type(model).__name__}: {size / 1e6:.2f} M parameters")
+    # a network that depends on the data is made when they are read
+    about = f"{size / 1e6:.2f} M parameters" if size > 0 else "its size depends on the data"
+    say(f"{type(model).__name__}: {about}")
     say(f"run: {job.folder.path}" + (f"   checkpoint: {job.checkpoint}" if job.checkpoint is not None else ""))
     if job.verb != "fit" and job.checkpoint is None:
         say("no checkpoint: the model is as the recipe starts it")
