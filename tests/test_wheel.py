@@ -92,7 +92,9 @@ def test_help_and_list_answer_from_the_installed_copy(site: Path, tmp_path: Path
     assert "usage: moon-zoo" in subprocess.run([*words, "--help"], **asked).stdout
     found = json.loads(subprocess.run([*words, "list", "--json"], **asked).stdout)
     listed = {row["name"]: row["path"] for row in found["recipes"]}
-    assert set(listed) == {name for name in recipes.shipped() if name.startswith(("dual_flow/", "accelerators/"))}
+    assert set(listed) == {
+        name for name in recipes.shipped() if name.startswith(("dual_flow/", "mim/", "accelerators/"))
+    }
     assert all(path.startswith(str(site)) for path in listed.values())
     index = ROOT / "checkpoints" / "index.yaml"
     if index.is_file():

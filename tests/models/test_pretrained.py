@@ -17,7 +17,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from moon_zoo import CheckpointError, DualFlow, IndexedShards, RecipeError, UsageError, ZooModule, registry
-from moon_zoo.data.inputs import Draw
+from moon_zoo.data.datamodule import ShardDataModule
+from moon_zoo.data.impressions.reading import open_shards
 from moon_zoo.data.text import TextTokenizer
 from moon_zoo.models import pretrained
 from moon_zoo.models.migrations import Migration
@@ -32,8 +33,9 @@ def build(row: Row, shards: Path, **init_args: Any) -> ZooModule:
     """The row's model with fitted inputs and weights of its own, as if it had been trained."""
     torch.manual_seed(1)
     module = registry.entry("models", row.name).load()(**(row.init_args | init_args))
-    opened = IndexedShards(shards)
-    module.inputs.fit(iter(opened), opened.manifest)
+    opened = open_shards(shards)
+    module.inputs.fit(iter(opened) if isinstance(opened, IndexedShards) else (), opened.manifest)
+    module.build()
     for value in module.state_dict().values():
         if value.is_floating_point():
             value.add_(0.01 * torch.rand_like(value))
@@ -41,9 +43,9 @@ def build(row: Row, shards: Path, **init_args: Any) -> ZooModule:
 
 
 def batch_of(module: ZooModule, shards: Path, count: int = 6) -> dict[str, Tensor]:
-    samples = IndexedShards(shards)
-    batch = module.inputs.batch([module.inputs.sample(samples[number], Draw()) for number in range(count)])
-    return batch | {"valid": torch.ones(count, dtype=torch.bool)}
+    data = ShardDataModule(predict=str(shards), eval_batch_size=count, num_workers=0)
+    data.inputs = module.inputs
+    return next(iter(data.predict_dataloader()))
 
 
 def outputs(module: ZooModule, batch: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -85,19 +87,21 @@ def edit(folder: Path, **changes: Any) -> Path:
 @pytest.mark.parametrize("row", MODELS, ids=lambda row: row.name)
 def test_every_model_comes_back_with_the_same_outputs(row: Row, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     shards = request.getfixturevalue(f"{row.kind}_set")
+    row = row.filled(request)
     module = build(row, shards)
     folder = module.save_pretrained(tmp_path / "saved")
     again = ZooModule.from_pretrained(folder)
     assert type(again) is type(module)
     assert not again.training
     assert again.fingerprint() == module.fingerprint()
-    assert again.init_args() == module.init_args()
+    moved = dict.fromkeys(row.files)  # files that the folder carries from now on
+    assert again.init_args() | moved == module.init_args() | moved
     expected = outputs(module, batch_of(module, shards))
     for name, value in outputs(again, batch_of(again, shards)).items():
         assert torch.equal(value, expected[name]), name
     again.save_pretrained(tmp_path / "twin")
-    for path in folder.iterdir():
-        assert (tmp_path / "twin" / path.name).read_bytes() == path.read_bytes(), path.name
+    for path in (path for path in folder.rglob("*") if path.is_file()):
+        assert (tmp_path / "twin" / path.relative_to(folder)).read_bytes() == path.read_bytes(), path.name
 
 
 def test_folder_holds_plain_files_alone(flow: DualFlow, flow_folder: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from moon_zoo.cli.arguments import Arguments
 from moon_zoo.errors import UsageError, did_you_mean
 
-summary = "exchange rate from embeddings to clicks, scaling laws: table, JSON and plot"
+summary = "what embeddings buy in clicks; scaling laws: table, JSON and plot"
 
 ABOUT = """\
 usage: moon-zoo study exchange-rate --to DIR [options]
@@ -20,6 +20,10 @@ pictures at the end. It may be stopped at any time: the same command goes on whe
 
   exchange-rate   what a point of recall buys in AUC: embeddings of several checkpoints, a click model on each
   scaling         how errors fall with training samples, negatives, history length or training rows
+
+examples:
+  moon-zoo study exchange-rate --to studies/rate
+  moon-zoo study scaling --to studies/scaling --dry-run
 
 moon-zoo study exchange-rate --help and moon-zoo study scaling --help tell more."""
 
