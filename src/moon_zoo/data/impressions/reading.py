@@ -29,6 +29,7 @@ from moon_zoo.data.index import ShardIndex
 from moon_zoo.data.manifest import Manifest, ShardEntry
 from moon_zoo.data.publishing import MANIFEST_NAME
 from moon_zoo.data.reading import IndexedShards
+from moon_zoo.data.tables.logs import TABLE_SUFFIXES
 from moon_zoo.errors import DataError
 
 if TYPE_CHECKING:
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 KEPT_SHARDS = 24
 """Shards that stay mapped per process: several windows of `EpochOrder`."""
 
-TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".json", ".parquet", ".pq")
 _READ_AT_ONCE = 65536
 _PREFIX = 10
 """Bytes before a numpy file's header: magic, version and the header's size."""

@@ -23,7 +23,7 @@ from moon_zoo.errors import DataError, UsageError, did_you_mean
 
 BATCH_ROWS = 16384
 _ORDER = ("train", "val", "test")
-SUFFIXES = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".json", ".parquet", ".pq")
+TABLE_SUFFIXES = (".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".json", ".parquet", ".pq")
 
 
 class Log:
@@ -140,7 +140,7 @@ def _split_of(entry: Path) -> str | None:
 
 def _is_table(path: Path) -> bool:
     suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() != ".gz"]
-    return path.is_file() and bool(suffixes) and suffixes[-1] in SUFFIXES and not path.name.startswith(".")
+    return path.is_file() and bool(suffixes) and suffixes[-1] in TABLE_SUFFIXES and not path.name.startswith(".")
 
 
 def _batches(table: Table, columns: list[str]) -> Iterator[pa.RecordBatch]:
