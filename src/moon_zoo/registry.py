@@ -78,6 +78,9 @@ _OWN: dict[str, tuple[Entry, ...]] = {
     "models": (
         Entry("dual_flow", "moon_zoo.models.dual_flow.module:DualFlow", "two towers, image and text, contrastive"),
         Entry("mim", "moon_zoo.models.mim.module:Mim", "content interest in click prediction, over frozen embeddings"),
+        Entry(
+            "moon", "moon_zoo.models.moon.module:Moon", "a generative multimodal LLM with guided experts, as an encoder"
+        ),
     ),
     "data": (
         Entry("shards", "moon_zoo.data.datamodule:ShardDataModule", "your own shards"),
@@ -86,6 +89,17 @@ _OWN: dict[str, tuple[Entry, ...]] = {
     "sources": (
         Entry("table", "moon_zoo.sources.table:TableSource", "a CSV, Parquet or JSONL table with a folder of photos"),
         Entry("class_folders", "moon_zoo.sources.class_folders:ClassFoldersSource", "a folder of class folders"),
+        Entry("mbe", "moon_zoo.sources.mbe:MbeSource", "MBE, MOON's benchmark of products (MM-Bench-E-Commerce)"),
+        Entry(
+            "boxes",
+            "moon_zoo.sources.boxes:BoxesSource",
+            "shards of your own, with core regions detected in their photos",
+        ),
+        Entry(
+            "cleaned",
+            "moon_zoo.sources.cleaned:CleanedSource",
+            "searches of your own, cleaned as MOON's last stage wants them",
+        ),
         Entry("grocery_store", "moon_zoo.sources.grocery_store:GroceryStoreSource", "GroceryStoreDataset"),
         Entry("impressions", "moon_zoo.sources.impressions:ImpressionsSource", "a table of impressions and clicks"),
         Entry("movielens", "moon_zoo.sources.movielens:MovieLensSource", "MovieLens with posters and overviews"),

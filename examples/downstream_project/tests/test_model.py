@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 import torch
+from moon_zoo.data.identity import attribute_id
 from moon_zoo.errors import RecipeError
-from moon_zoo.models.dual_flow.inputs import attribute_id
 
 from acme_products.model import IGNORED, AcmeDualFlow
 

@@ -193,6 +193,16 @@ class ZooModule(L.LightningModule):
         """Lightning's hook, after the data module's: the inputs have learned by now, if they learn at all."""
         self.build()
 
+    def fitted_weights(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        """A checkpoint's weights as this model takes them, where it was saved with other settings that can be brought along.
+
+        Called before weights are compared and loaded: a feed-forward network that became several experts fills each of them.
+
+        Args:
+            weights: Name to tensor, of a checkpoint; must not be changed in place.
+        """
+        return weights
+
     def on_fit_start(self) -> None:
         """Train what `from_pretrained` gave for use: Lightning leaves modules in the mode they are in.
 

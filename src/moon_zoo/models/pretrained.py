@@ -216,7 +216,7 @@ def require(module: ZooModule, stored: Stored, *, allow_missing: bool = False) -
     _require_class(module, stored)
     today = migrate(stored, writer_class(stored.class_path, type(module)))
     _restore_inputs(module, today)
-    weights.require(module, today.weights, stored.where, allow_missing=allow_missing)
+    weights.require(module, module.fitted_weights(today.weights), stored.where, allow_missing=allow_missing)
 
 
 def _require_class(module: ZooModule, stored: Stored) -> None:
@@ -235,7 +235,7 @@ def _fill(module: ZooModule, stored: Stored, allow_missing: bool) -> None:
 
     stored = migrate(stored, writer_class(stored.class_path, type(module)))
     _restore_inputs(module, stored)
-    weights.load(module, stored.weights, stored.where, allow_missing=allow_missing)
+    weights.load(module, module.fitted_weights(stored.weights), stored.where, allow_missing=allow_missing)
 
 
 def _restore_inputs(module: ZooModule, stored: Stored) -> None:

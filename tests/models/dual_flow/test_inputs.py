@@ -10,13 +10,14 @@ import pytest
 import torch
 from PIL import Image
 
+from moon_zoo.data.identity import attribute_id
 from moon_zoo.data.ids import stable_id
 from moon_zoo.data.inputs import Draw
 from moon_zoo.data.kinds import Product, Search
 from moon_zoo.data.manifest import Manifest
 from moon_zoo.data.transforms import PhotoTransform
 from moon_zoo.errors import RecipeError
-from moon_zoo.models.dual_flow.inputs import DualFlowInputs, attribute_id
+from moon_zoo.models.dual_flow.inputs import DualFlowInputs
 
 MANIFEST = Manifest(
     kind="product", shards=[], vocabularies={"category": ["mug"], "attributes": {"colour": ["red", "blue"]}}

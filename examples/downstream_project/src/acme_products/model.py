@@ -13,9 +13,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from moon_zoo import DualFlow
+from moon_zoo.data.identity import attribute_id
 from moon_zoo.errors import RecipeError, did_you_mean
 from moon_zoo.metrics.catalogue import MetricInfo, register
-from moon_zoo.models.dual_flow.inputs import attribute_id
 from moon_zoo.models.dual_flow.objectives import OBJECTIVES, PARTS, with_fused
 from torch import Tensor, nn
 from torchmetrics.classification import MulticlassAccuracy

@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from moon_zoo.data.ids import stable_id
+from moon_zoo.data.identity import identity_tensors
 from moon_zoo.data.inputs import Draw, stack
-from moon_zoo.data.kinds import BEHAVIOURS, Product, Search
+from moon_zoo.data.kinds import Product, Search
 from moon_zoo.data.text import TextTokenizer
 from moon_zoo.data.transforms import PhotoTransform
 from moon_zoo.errors import RecipeError, did_you_mean
@@ -116,13 +116,7 @@ class DualFlowInputs:
             "has_query_text": torch.tensor(bool(query_text)),
             "has_item_photo": torch.tensor(item_photo is not None),
             "has_item_text": torch.tensor(bool(item_text)),
-            "item_id": torch.tensor(stable_id(item.item_id)),
-            "spu_id": torch.tensor(stable_id(item.spu_id)),
-            "category": torch.tensor(stable_id(item.category[-1]) if item.category else 0),
-            "behaviour": torch.tensor(behaviour_id(sample.behaviour) if isinstance(sample, Search) else -1),
-            "attributes": torch.tensor(
-                [self._attribute(item, name) for name in self.attribute_names], dtype=torch.int64
-            ),
+            **identity_tensors(sample, self.attribute_names),
         }
         if isinstance(sample, Search):
             tensors["query_token_ids"], tensors["query_token_mask"] = self.encode_text(query_text or "")
@@ -164,28 +158,3 @@ class DualFlowInputs:
         if isinstance(sample, Search):
             return [text for text in (sample.query_text, self.product_text(sample.item)) if text]
         return [self.product_text(sample)]
-
-    @staticmethod
-    def _attribute(product: Product, name: str) -> int:
-        value = product.attributes.get(name)
-        return 0 if value is None else attribute_id(name, value)
-
-
-def attribute_id(name: str, value: str) -> int:
-    """The integer of an attribute's value; equal values of different attributes differ."""
-    return stable_id(f"{name}={value}")
-
-
-def behaviour_id(name: str) -> int:
-    """The integer of a behaviour.
-
-    Raises:
-        RecipeError: There is no such behaviour.
-    """
-    if name not in BEHAVIOURS:
-        raise RecipeError(
-            f"unknown behaviour {name!r}; known: {', '.join(BEHAVIOURS)}",
-            suggestions=did_you_mean(name, BEHAVIOURS),
-            change="model.init_args.behaviours",
-        )
-    return BEHAVIOURS.index(name)

@@ -16,16 +16,16 @@ import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 
-from moon_zoo.data.ids import stable_id
+from moon_zoo.data.identity import behaviour_id, wanted_behaviours
 from moon_zoo.data.transforms import PhotoTransform
 from moon_zoo.errors import RecipeError, did_you_mean
 from moon_zoo.models.base import ExportPart, GalleryRow, LRSchedule, ZooModule
-from moon_zoo.models.dual_flow.evaluation import RetrievalEvaluation
 from moon_zoo.models.dual_flow.exporting import export_parts
-from moon_zoo.models.dual_flow.inputs import DualFlowInputs, attribute_id, behaviour_id
+from moon_zoo.models.dual_flow.inputs import DualFlowInputs
 from moon_zoo.models.dual_flow.network import DualFlowNetwork
 from moon_zoo.models.dual_flow.objectives import OBJECTIVES, PARTS, Objectives, with_fused
 from moon_zoo.models.pretrained import HERE
+from moon_zoo.models.retrieval import RetrievalEvaluation, class_embeddings
 from moon_zoo.nn.augment import PhotoAugment, replace_white
 from moon_zoo.nn.fusion import Fusion
 from moon_zoo.nn.grad_cache import grad_cached, split_batch
@@ -271,8 +271,7 @@ class DualFlow(ZooModule):
         """
         presence = {part: batch[f"has_{part}"] & batch["valid"] for part in PARTS}
         if self.behaviours is not None:
-            wanted = torch.stack([batch["behaviour"] == behaviour_id(name) for name in self.behaviours]).any(0)
-            wanted |= batch["behaviour"] < 0  # a product is nobody's choice
+            wanted = wanted_behaviours(batch["behaviour"], self.behaviours)
             # Products chosen otherwise stay: as negatives they are as good as any.
             presence |= {part: presence[part] & wanted for part in ("query_photo", "query_text")}
         groups = batch["spu_id"] if self.positives == "spu" else batch["item_id"]
@@ -291,9 +290,11 @@ class DualFlow(ZooModule):
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
         """Collect embeddings; figures need the whole set, so they come at the end."""
         if dataloader_idx == 1:
-            self.evaluation.update_gallery(self(batch, sides=("item",)), batch)
+            parts, has = self._fused(self(batch, sides=("item",)), batch, sides=("item",))
+            self.evaluation.update_gallery(parts, has, batch)
         else:
-            self.evaluation.update(self(batch), batch, self.inputs.attribute_names)
+            parts, has = self._fused(self(batch), batch)
+            self.evaluation.update(parts, has, batch, self.inputs.attribute_names)
 
     def on_validation_epoch_end(self) -> None:
         """Log every figure of the whole set."""
@@ -312,7 +313,7 @@ class DualFlow(ZooModule):
         self._log_evaluation("test")
 
     def _start_evaluation(self, split: str) -> None:
-        self.evaluation.start(self._class_embeddings(split), self.device, self.network.fusion)
+        self.evaluation.start(self._class_embeddings(split), self.device)
         self._evaluated_split = split
 
     def _log_evaluation(self, split: str) -> None:
@@ -324,7 +325,22 @@ class DualFlow(ZooModule):
     def _class_embeddings(self, split: str) -> dict[str, tuple[Tensor, Tensor]]:
         """Class ids and text embeddings per zero-shot task, from the vocabularies of the shards searched in."""
         datamodule = getattr(self.trainer, "datamodule", None)
-        return {} if datamodule is None else class_embeddings(self, datamodule.vocabularies(split))
+        if datamodule is None:
+            return {}
+        return class_embeddings(
+            self.encode_texts,
+            datamodule.vocabularies(split),
+            self.inputs.attribute_names,
+            category_prompt=self.category_prompt,
+            attribute_prompt=self.attribute_prompt,
+        )
+
+    def _fused(
+        self, embeddings: Mapping[str, Tensor], batch: Mapping[str, Tensor], sides: Sequence[str] = ("query", "item")
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Embeddings and their presence, with query and item fused."""
+        presence = {part: batch[f"has_{part}"] for part in PARTS}
+        return with_fused(embeddings, presence, self.network.fusion, sides=sides)
 
     def gallery_rows(self) -> list[GalleryRow]:
         """Some queries of the last evaluation with their best results."""
@@ -401,30 +417,9 @@ class DualFlow(ZooModule):
 
     def predict_step(self, batch: dict[str, Tensor], batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
         """Embeddings of queries and items, and their cosine."""
-        presence = {part: batch[f"has_{part}"] for part in PARTS}
-        embeddings, _ = with_fused(self(batch), presence, self.network.fusion)
+        embeddings, _ = self._fused(self(batch), batch)
         query, item = embeddings["query"], embeddings["item"]
         return {"query": query, "item": item, "score": (query * item).sum(-1)}
-
-
-def class_embeddings(module: DualFlow, vocabularies: Mapping[str, Any]) -> dict[str, tuple[Tensor, Tensor]]:
-    """Per zero-shot task (``category``, ``attribute/<name>``), ids and text embeddings of its classes.
-
-    Args:
-        module: The model whose text tower and prompts are used.
-        vocabularies: ``category`` as a list of leaves, ``attributes`` as a mapping of name to values.
-    """
-    classes: dict[str, tuple[Tensor, Tensor]] = {}
-    leaves = vocabularies.get("category", [])
-    if len(leaves) > 1:
-        texts = [module.category_prompt.format(_readable(leaf)) for leaf in leaves]
-        classes["category"] = (torch.tensor([stable_id(leaf) for leaf in leaves]), module.encode_texts(texts))
-    for name, values in vocabularies.get("attributes", {}).items():
-        if name in module.inputs.attribute_names and len(values) > 1:
-            texts = [module.attribute_prompt.format(name=_readable(name), value=_readable(value)) for value in values]
-            ids = torch.tensor([attribute_id(name, value) for value in values])
-            classes[f"attribute/{name}"] = (ids, module.encode_texts(texts))
-    return classes
 
 
 def _tokenizer_of(text_tower: str | None, pretrained: bool) -> str | None:
@@ -432,10 +427,6 @@ def _tokenizer_of(text_tower: str | None, pretrained: bool) -> str | None:
     if text_tower is None or pretrained or not Path(text_tower).is_dir():
         return text_tower
     return None if {path.name for path in Path(text_tower).iterdir()} == {"config.json"} else text_tower
-
-
-def _readable(name: str) -> str:
-    return name.replace("-", " ").replace("_", " ")
 
 
 def _checked_weights(objectives: Mapping[str, float] | None) -> dict[str, float]:

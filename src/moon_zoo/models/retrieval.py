@@ -1,25 +1,30 @@
-"""Figures of a whole split: every retrieval task its samples can ask, zero-shot classes, and rows for the gallery.
+"""Retrieval figures of a whole split, for every model that embeds queries and products: all tasks its samples can ask,
+zero-shot classes, and rows for the gallery.
 
 Queries with a photo alone ask ``photo_to_product``, ``photo_to_text`` and ``photo_to_photo``; with words alone
 ``text_to_product``; with both ``combined_to_product``. Where samples hold no words (kind `product`), titles ask instead, and
 products answer by their photo alone: a title would find itself. What answers are the items of the gallery's shards, or those
 of the split itself, each once.
+
+A model hands over embeddings and their presence by the names of `PARTS`; how it makes one embedding of a photo and a text is
+its own affair.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from moon_zoo.data.identity import attribute_id
+from moon_zoo.data.ids import stable_id
 from moon_zoo.metrics.bank import EmbeddingBank, Rows, retrieval_figures, top_results
 from moon_zoo.metrics.uniformity import alignment, uniformity
 from moon_zoo.metrics.zero_shot import ZeroShotAccuracy
 from moon_zoo.models.base import GalleryRow, Shown
-from moon_zoo.models.dual_flow.objectives import with_fused
-from moon_zoo.nn.fusion import MeanFusion
 from moon_zoo.nn.positives import Groups
 from moon_zoo.nn.tiles import Exclusions, tiled_logsumexp
 
@@ -28,6 +33,9 @@ MOST_COMPARED = 20_000
 """Products that uniformity is taken over; its work grows with their square."""
 SHOWN_QUERIES = 4
 SHOWN_RESULTS = 6
+
+PARTS = ("query_photo", "query_text", "query", "item_photo", "item_text", "item")
+"""What a model embeds of every sample: the photo, the text, and both as one, of what is asked and of the product."""
 
 ClassEmbeddings = Mapping[str, tuple[Tensor, Tensor]]
 """Zero-shot task (``category``, ``attribute/<name>``) to class ids and their text embeddings."""
@@ -61,15 +69,13 @@ class RetrievalEvaluation:
         self._zero_shot: dict[str, ZeroShotAccuracy] = {}
         self._rows: dict[str, Rows | None] = {}
         self._has_gallery = False
-        self._fusion: nn.Module = MeanFusion()
 
-    def start(self, classes: ClassEmbeddings, device: torch.device, fusion: nn.Module) -> None:
+    def start(self, classes: ClassEmbeddings, device: torch.device) -> None:
         """Forget the last evaluation.
 
         Args:
             classes: Class embeddings of the zero-shot tasks, by the model as it is now.
             device: Where embeddings come from.
-            fusion: Makes one embedding of a photo's and a text's.
         """
         self._banks = {
             name: EmbeddingBank().to(device)
@@ -78,19 +84,22 @@ class RetrievalEvaluation:
         self._zero_shot = {name: ZeroShotAccuracy(*pair).to(device) for name, pair in classes.items()}
         self._rows = {}
         self._has_gallery = False
-        self._fusion = fusion
 
     def update(
-        self, embeddings: Mapping[str, Tensor], batch: Mapping[str, Tensor], attribute_names: tuple[str, ...]
+        self,
+        parts: Mapping[str, Tensor],
+        has: Mapping[str, Tensor],
+        batch: Mapping[str, Tensor],
+        attribute_names: tuple[str, ...],
     ) -> None:
         """Take in a batch of queries with their items; the items count only if no gallery is given.
 
         Args:
-            embeddings: The network's, of both sides.
+            parts: `PARTS` to unit embeddings, ``(batch, dim)``.
+            has: `PARTS` to bool, ``(batch,)``: whether the sample has it.
             batch: As the inputs made it.
             attribute_names: Which attribute each column of ``batch["attributes"]`` is.
         """
-        parts, has = with_fused(embeddings, _presence(batch), self._fusion)
         photo_alone = has["query_photo"] & ~has["query_text"]
         self._collect("photo", parts["query_photo"], batch, photo_alone)
         self._collect("text", parts["query_text"], batch, has["query_text"] & ~has["query_photo"])
@@ -101,18 +110,20 @@ class RetrievalEvaluation:
             labels = batch["attributes"][:, attribute_names.index(attribute)] if attribute else batch["category"]
             metric.update(parts["query_photo"], labels, photo_alone & batch["valid"])
 
-    def update_gallery(self, embeddings: Mapping[str, Tensor], batch: Mapping[str, Tensor]) -> None:
+    def update_gallery(
+        self, parts: Mapping[str, Tensor], has: Mapping[str, Tensor], batch: Mapping[str, Tensor]
+    ) -> None:
         """Take in a batch of the gallery's items; those of the queries' own shards are forgotten.
 
         Args:
-            embeddings: The network's, of items.
+            parts: The items' `PARTS` to unit embeddings, ``(batch, dim)``.
+            has: The same to bool, ``(batch,)``.
             batch: As the inputs made it.
         """
         if not self._has_gallery:
             self._has_gallery = True
             for name in ("item", "item_photo", "item_text"):
                 self._banks[name].reset()
-        parts, has = with_fused(embeddings, _presence(batch), self._fusion, sides=("item",))
         self._update_items(parts, has, batch, of_gallery=True)
 
     def _update_items(
@@ -228,10 +239,6 @@ class RetrievalEvaluation:
         return rows
 
 
-def _presence(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {part: batch[f"has_{part}"] for part in ("query_photo", "query_text", "item_photo", "item_text")}
-
-
 def _rows_of(bank: EmbeddingBank) -> Rows | None:
     try:
         return bank.compute()
@@ -242,3 +249,37 @@ def _rows_of(bank: EmbeddingBank) -> Rows | None:
 def _spread(count: int, wanted: int = 4 * SHOWN_QUERIES) -> Tensor:
     """Positions spread evenly over a set: neighbours in shards are often of one product, and would all look alike."""
     return torch.linspace(0, max(count - 1, 0), min(wanted, count)).long().unique()
+
+
+def class_embeddings(
+    encode_texts: Callable[[Sequence[str]], Tensor],
+    vocabularies: Mapping[str, Any],
+    attribute_names: Sequence[str],
+    *,
+    category_prompt: str,
+    attribute_prompt: str,
+) -> dict[str, tuple[Tensor, Tensor]]:
+    """Per zero-shot task (``category``, ``attribute/<name>``), ids and text embeddings of its classes.
+
+    Args:
+        encode_texts: The model's: texts to unit embeddings ``(len(texts), dim)``.
+        vocabularies: ``category`` as a list of leaves, ``attributes`` as a mapping of name to values.
+        attribute_names: Attributes that the model knows; others are passed over.
+        category_prompt: The text that stands for a category, with ``{}`` for its name.
+        attribute_prompt: The same for an attribute's value, with ``{name}`` and ``{value}``.
+    """
+    classes: dict[str, tuple[Tensor, Tensor]] = {}
+    leaves = vocabularies.get("category", [])
+    if len(leaves) > 1:
+        texts = [category_prompt.format(_readable(leaf)) for leaf in leaves]
+        classes["category"] = (torch.tensor([stable_id(leaf) for leaf in leaves]), encode_texts(texts))
+    for name, values in vocabularies.get("attributes", {}).items():
+        if name in attribute_names and len(values) > 1:
+            texts = [attribute_prompt.format(name=_readable(name), value=_readable(value)) for value in values]
+            ids = torch.tensor([attribute_id(name, value) for value in values])
+            classes[f"attribute/{name}"] = (ids, encode_texts(texts))
+    return classes
+
+
+def _readable(name: str) -> str:
+    return name.replace("-", " ").replace("_", " ")
