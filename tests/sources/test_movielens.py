@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from moon_zoo.data.impressions.grouped_auc import grouped_auc
 from moon_zoo.data.kinds import Product, Search
 from moon_zoo.errors import DataError, UsageError
-from moon_zoo.sources.bias_floors import auc, floors
+from moon_zoo.sources.bias_floors import floors
 from moon_zoo.sources.movielens import MovieLensSource
 from tests.sources.making import movielens, write, write_tar
 
@@ -149,7 +150,7 @@ def test_auc_counts_ties_as_half_like_a_plain_loop():
     draw = np.random.default_rng(3)
     scores, labels = draw.integers(0, 6, 60).astype(float), draw.integers(0, 2, 60)
     pairs = [(a > b) + 0.5 * (a == b) for a in scores[labels == 1] for b in scores[labels == 0]]
-    assert auc(scores, labels) == pytest.approx(np.mean(pairs))
+    assert grouped_auc(scores, labels == 1, np.zeros(len(scores), np.int64))[0] == pytest.approx(np.mean(pairs))
 
 
 @pytest.mark.skipif(not REAL.is_file(), reason="the real set is not here")

@@ -39,6 +39,7 @@ TRAINER_DEFAULTS: dict[str, Any] = {
 
 NEEDLESS_WARNINGS = (
     ".*does not have many workers.*",
+    ".*Your `IterableDataset` has `__len__` defined.*",  # streamed sets know theirs from their manifest
     ".*exists and is not empty.*",
     ".*is smaller than the logging interval.*",
     r".*module\(s\) in eval mode at the start of training.*",  # frozen parts, on purpose

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from moon_zoo.data.impressions.grouped_auc import grouped_auc
+
 TRAIN = "train"
 
 
@@ -63,29 +65,10 @@ def figures(probability: np.ndarray, click: np.ndarray, user: np.ndarray) -> dic
         return {}
     p = np.clip(probability, 1e-7, 1 - 1e-7)
     out = {"logloss": float(-np.where(click, np.log(p), np.log1p(-p)).mean())}
-    auc, _ = _grouped(probability, click, np.zeros(len(click), dtype=np.int64))
+    auc, _ = grouped_auc(probability, click, np.zeros(len(click), dtype=np.int64))
     if len(auc):
         out["auc"] = float(auc[0])
-    auc, weight = _grouped(probability, click, user)
+    auc, weight = grouped_auc(probability, click, user)
     if len(auc):
         out["gauc"] = float((auc * weight).sum() / weight.sum())
     return out
-
-
-def _grouped(score: np.ndarray, click: np.ndarray, group: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """AUC of each group with both classes, ties counting half, and the group's rows."""
-    order = np.lexsort((score, group))
-    score, click, group = score[order], click[order], group[order]
-    new_group = np.concatenate([[True], group[1:] != group[:-1]])
-    new_tie = new_group | np.concatenate([[True], score[1:] != score[:-1]])
-    tie_starts, ties = np.flatnonzero(new_tie), np.cumsum(new_tie) - 1
-    tie_sizes = np.diff(tie_starts, append=len(score))
-    group_starts = np.flatnonzero(new_group)
-    begin = group_starts[np.cumsum(new_group) - 1]
-    rank = tie_starts[ties] + (tie_sizes[ties] - 1) / 2 - begin + 1  # from 1 within the group, ties share theirs
-    sizes = np.diff(group_starts, append=len(score))
-    clicked = np.add.reduceat(click.astype(np.float64), group_starts)
-    ranks = np.add.reduceat(np.where(click, rank, 0.0), group_starts)
-    both = (clicked > 0) & (clicked < sizes)
-    clicked, ranks, sizes = clicked[both], ranks[both], sizes[both]
-    return (ranks - clicked * (clicked + 1) / 2) / (clicked * (sizes - clicked)), sizes

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from moon_zoo.data.impressions.grouped_auc import grouped_auc
+
 SHRINKAGE = 5.0
 """Rows of the average that are added to each user's and item's own."""
 
@@ -39,16 +41,8 @@ def floors(
         "user bias": user_alone[users[rows]],
         "user + item bias": user[users[rows]] + item[items[rows]],
     }
-    return {name: auc(score, labels[rows]) for name, score in scores.items()}
-
-
-def auc(scores: np.ndarray, labels: np.ndarray) -> float:
-    """The share of pairs of a click and a non-click in which the click scores higher; equal scores count half."""
-    _, inverse, counts = np.unique(scores, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]  # mean rank of equal scores, from 1
-    positive = labels == 1
-    clicks, others = int(positive.sum()), int((~positive).sum())
-    return float((ranks[positive].sum() - clicks * (clicks + 1) / 2) / (clicks * others))
+    one = np.zeros(len(labels[rows]), dtype=np.int64)
+    return {name: float(grouped_auc(score, labels[rows] == 1, one)[0][0]) for name, score in scores.items()}
 
 
 def _shrunk(groups: np.ndarray, values: np.ndarray, count: int) -> np.ndarray:
