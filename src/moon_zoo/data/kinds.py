@@ -98,10 +98,16 @@ class Product:
                 )
 
     @property
+    def customer_places(self) -> list[int]:
+        """Places of the photos to ask with: those by customers; where none is marked so, all after the first; of one photo,
+        that one."""
+        others = [place for place, role in enumerate(self.photo_roles) if place > 0 and role == "user"]
+        return others or list(range(1, len(self.photos))) or list(range(len(self.photos)))
+
+    @property
     def customer_photos(self) -> list[bytes]:
-        """Photos to ask with: those by customers; where none is marked so, all after the first; of one photo, that one."""
-        others = [photo for photo, role in zip(self.photos[1:], self.photo_roles[1:], strict=True) if role == "user"]
-        return others or self.photos[1:] or self.photos
+        """Photos to ask with, those at `customer_places`."""
+        return [self.photos[place] for place in self.customer_places]
 
     def to_members(self, prefix: str = "") -> dict[str, Any]:
         """Members named ``{prefix}photo_0.jpg`` ... and ``{prefix}product.json``."""

@@ -17,11 +17,9 @@ from torch import Tensor
 from moon_zoo.data.identity import identity_tensors
 from moon_zoo.data.inputs import Draw, stack
 from moon_zoo.data.kinds import Product, Search
+from moon_zoo.data.product_text import check_text_fields, field_texts
 from moon_zoo.data.text import TextTokenizer
 from moon_zoo.data.transforms import PhotoTransform
-from moon_zoo.errors import RecipeError, did_you_mean
-
-TEXT_FIELDS = ("title", "category", "attributes", "description")
 
 
 class DualFlowInputs:
@@ -33,7 +31,7 @@ class DualFlowInputs:
         tokenizer: Hub name or local folder of a tokenizer; None trains one on the training shards' own text.
         vocab_size: Largest vocabulary of a trained tokenizer.
         max_tokens: Longest text in tokens; what is longer is cut.
-        text_fields: Fields of a product that make up its text, in order; among `TEXT_FIELDS`.
+        text_fields: Fields of a product that make up its text, in order; among `moon_zoo.data.product_text.TEXT_FIELDS`.
         max_training_texts: How many samples a tokenizer is trained on.
 
     Raises:
@@ -51,18 +49,11 @@ class DualFlowInputs:
         text_fields: Sequence[str] = ("title",),
         max_training_texts: int = 100_000,
     ) -> None:
-        for field in text_fields:
-            if field not in TEXT_FIELDS:
-                raise RecipeError(
-                    f"products have no text field {field!r}; fields are {', '.join(TEXT_FIELDS)}",
-                    suggestions=did_you_mean(field, TEXT_FIELDS),
-                    change="model.init_args.text_fields",
-                )
         self.photo = photo
         self.item_photo = item_photo if item_photo is not None else photo
         self.vocab_size = vocab_size
         self.max_tokens = max_tokens
-        self.text_fields = tuple(text_fields)
+        self.text_fields = check_text_fields(text_fields, "text_fields")
         self.max_training_texts = max_training_texts
         self.tokenizer = None if tokenizer is None else TextTokenizer.from_pretrained(tokenizer)
         self.attribute_names: tuple[str, ...] = ()
@@ -138,12 +129,7 @@ class DualFlowInputs:
 
     def product_text(self, product: Product) -> str:
         """The product's text fields joined, in the order of ``text_fields``."""
-        parts = {
-            "title": product.title,
-            "category": " ".join(product.category),
-            "attributes": ", ".join(f"{name} {value}" for name, value in product.attributes.items()),
-            "description": product.description,
-        }
+        parts = field_texts(product)
         return " . ".join(parts[field] for field in self.text_fields if parts[field])
 
     def _photo_pair(self, product: Product, draw: Draw) -> tuple[bytes | None, bytes | None]:
