@@ -1,0 +1,221 @@
+"""A generative multimodal language model as an encoder and a writer: what all families share.
+
+A family's adapter builds transformers' own model and says how it turns photos into tokens and positions into rotations. Here
+are the parts that we need otherwise than transformers has them: attention to both sides, pads anywhere, a token's field brought
+to the experts of every layer, photos of one size.
+
+Source: MOON, arXiv:2508.11999, sections 3.2 and 3.3; bidirectional attention as arXiv:2511.11305, section 3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Literal, cast
+
+import torch
+from torch import Tensor, nn
+
+from moon_zoo.nn.multimodal.positions import rotary_positions
+from moon_zoo.nn.multimodal.sequence import Sequence
+from moon_zoo.nn.multimodal.special_tokens import SpecialTokens
+
+Attention = Literal["bidirectional", "causal"]
+
+
+class MultimodalLM(nn.Module):
+    """A language model that reads photos and text in one sequence.
+
+    Adapters call this constructor with transformers' model and implement `encode_photos` and `rotate`.
+
+    Args:
+        lm: transformers' model with its output layer.
+        special: Ids of the special tokens.
+        photo_size: Side of a photo in pixels.
+        photo_side: Side of a photo in tokens.
+    """
+
+    def __init__(self, lm: Any, *, special: SpecialTokens, photo_size: int, photo_side: int) -> None:
+        super().__init__()
+        self.lm = lm
+        self.special = special
+        self.photo_size = photo_size
+        self.photo_side = photo_side
+        self.photo_tokens = photo_side * photo_side
+
+    # what an adapter says about its family
+
+    @property
+    def visual(self) -> nn.Module:
+        """The part that reads photos."""
+        raise NotImplementedError
+
+    @property
+    def text_model(self) -> Any:
+        """The part that reads the sequence: ``embed_tokens``, ``layers``, ``norm`` and ``config``."""
+        raise NotImplementedError
+
+    def encode_photos(self, photos: Tensor) -> Tensor:
+        """Tokens of photos.
+
+        Args:
+            photos: uint8 ``(photos, 3, photo_size, photo_size)``.
+
+        Returns:
+            ``(photos, photo_tokens, hidden_size)``.
+        """
+        raise NotImplementedError
+
+    def rotate(self, hidden: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Cosines and sines of positions ``(3, batch, length)``, each ``(batch, length, head_dim)``."""
+        raise NotImplementedError
+
+    # what follows from it
+
+    @property
+    def config(self) -> Any:
+        """transformers' configuration of the whole model."""
+        return self.lm.config
+
+    @property
+    def layers(self) -> nn.ModuleList:
+        """The decoder's layers, each with ``.mlp``."""
+        return cast(nn.ModuleList, self.text_model.layers)
+
+    @property
+    def hidden_size(self) -> int:
+        """Length of a hidden state."""
+        return int(self.text_model.config.hidden_size)
+
+    @property
+    def vocab_size(self) -> int:
+        """Rows of the token table."""
+        return int(self.text_model.config.vocab_size)
+
+    @property
+    def num_parameters(self) -> int:
+        """Numbers in all weights, each counted once."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    def forward(self, sequence: Sequence, attention: Attention = "bidirectional") -> Tensor:
+        """Hidden states after the last layer and its norm.
+
+        Args:
+            sequence: The batch.
+            attention: Whether a token sees all others or only those before it.
+
+        Returns:
+            ``(batch, length, hidden_size)``; on pads anything finite.
+        """
+        positions, _ = rotary_positions(self.image_places(sequence), sequence.mask, self.photo_side)
+        return self.run_layers(
+            self.embed(sequence), positions, attention_mask(sequence.mask, attention), sequence.token_type
+        )
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Scores of the next token, ``(..., hidden_size)`` to ``(..., vocab_size)``."""
+        return self.lm.lm_head(hidden)
+
+    def image_places(self, sequence: Sequence) -> Tensor:
+        """Bool ``(batch, length)``: where a photo's hidden state stands."""
+        return sequence.mask & (sequence.token_ids == self.special.image)
+
+    def embed(self, sequence: Sequence) -> Tensor:
+        """What enters the first layer: token embeddings, and photos in their places, ``(batch, length, hidden_size)``.
+
+        The sequence's real photos, row by row, fill its image places, row by row.
+        """
+        embedded = self.text_model.embed_tokens(sequence.token_ids)
+        photos, order = _real_photos(sequence)
+        if photos.shape[0] == 0:
+            return embedded + _zero_of(self.visual) if torch.is_grad_enabled() else embedded
+        encoded = self.encode_photos(photos).to(embedded.dtype)
+        places = self.image_places(sequence)
+        count = (places.flatten().cumsum(dim=0) - 1).clamp(min=0).view_as(places)  # which image place of the batch
+        photo, within = count // self.photo_tokens, count % self.photo_tokens
+        if order is not None:
+            photo = order[photo]
+        at = (photo * self.photo_tokens + within).clamp(max=encoded.shape[0] * self.photo_tokens - 1)
+        seen = encoded.flatten(0, 1).index_select(0, at.flatten()).view_as(embedded)
+        return torch.where(places[..., None], seen, embedded)
+
+    def run_layers(
+        self, hidden: Tensor, positions: Tensor, mask: Tensor, token_type: Tensor, cache: Any = None
+    ) -> Tensor:
+        """Take embeddings through all layers and the final norm.
+
+        Args:
+            hidden: ``(batch, length, hidden_size)``.
+            positions: ``(3, batch, length)``.
+            mask: Bool ``(batch, 1, length, past + length)``, True where a token (third axis) sees another (fourth).
+            token_type: ``(batch, length)``.
+            cache: transformers' cache of keys and values, which grows; None without.
+        """
+        rotations = self.rotate(hidden, positions)
+        for layer in self.layers:
+            hidden = layer(
+                hidden,
+                attention_mask=mask,
+                position_embeddings=rotations,
+                past_key_values=cache,
+                token_type=token_type,
+            )
+        return self.text_model.norm(hidden)
+
+    def set_gradient_checkpointing(self, enabled: bool) -> None:
+        """Whether layers of photos and text are computed again in the backward pass instead of being kept."""
+        if enabled:
+            self.lm.gradient_checkpointing_enable({"use_reentrant": False})
+        else:
+            self.lm.gradient_checkpointing_disable()
+
+
+def attention_mask(mask: Tensor, attention: Attention) -> Tensor:
+    """Who sees whom.
+
+    Args:
+        mask: Bool ``(batch, length)``, True on real tokens.
+        attention: As in `MultimodalLM.forward`.
+
+    Returns:
+        Bool ``(batch, 1, length, length)``. Every token sees itself, pads too: a row that sees nothing would be NaN.
+    """
+    length = mask.shape[1]
+    diagonal = torch.eye(length, dtype=torch.bool, device=mask.device)
+    seen = mask[:, None, :].expand(-1, length, -1)
+    if attention == "causal":
+        seen = seen & torch.ones_like(diagonal).tril()
+    return (seen | diagonal)[:, None]
+
+
+def with_token_type(layer: nn.Module) -> None:
+    """Let a decoder layer take ``token_type`` and hand it to its ``.mlp`` right before each use of it.
+
+    transformers recomputes ``layer.forward`` under gradient checkpointing, with the arguments of that very forward; hooks
+    stay outside. An attribute set from elsewhere would be that of the latest forward, wrong when two come before one
+    backward.
+    """
+    kind = type(layer)
+
+    class TypedLayer(kind):  # type: ignore[valid-type,misc]
+        def forward(self, *args: Any, token_type: Tensor | None = None, **kwargs: Any) -> Any:
+            if hasattr(self.mlp, "token_type"):
+                self.mlp.token_type = token_type
+            return super().forward(*args, **kwargs)
+
+    TypedLayer.__name__ = TypedLayer.__qualname__ = kind.__name__
+    layer.__class__ = TypedLayer
+
+
+def _real_photos(sequence: Sequence) -> tuple[Tensor, Tensor | None]:
+    """Photos to encode, and where among them the real ones are in order; None where only real ones are left."""
+    photos = sequence.photos.flatten(0, 1)
+    if photos.device.type == "cpu":
+        return photos[sequence.photo_mask.flatten()], None
+    # dropping them would wait for the device and give every batch another shape
+    return photos, sequence.photo_mask.flatten().logical_not().to(torch.uint8).argsort(stable=True)
+
+
+def _zero_of(module: nn.Module) -> Tensor:
+    """Zero, with a gradient of zeros to every weight: all processes must have the same weights in their graphs."""
+    weights: Iterable[nn.Parameter] = (weight for weight in module.parameters() if weight.requires_grad)
+    return sum((weight.flatten()[0] * 0.0 for weight in weights), torch.zeros(()))
