@@ -1,0 +1,156 @@
+"""Generation as training and use see it: the loss of next-token prediction over answers, and answers to questions.
+
+Source: MOON's generative pretraining, arXiv:2511.11305. The loss is the mean over the answers' tokens of all ranks; the
+question, the photos and the pads are not predicted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from moon_zoo.data.inputs import stack
+from moon_zoo.data.kinds import Product
+from moon_zoo.models.moon.generation_inputs import IGNORED, PREFIX, GenerationInputs
+from moon_zoo.models.moon.tasks import TASKS
+from moon_zoo.nn.gathering import sum_over_ranks, world_size
+from moon_zoo.nn.multimodal.sequence import Sequence as TokenSequence
+
+__all__ = ["TASKS", "GenerationInputs", "answer_logits", "generate", "generation_loss", "sequence_of"]
+
+MAX_NEW_TOKENS: Final = 64
+
+
+def sequence_of(batch: Mapping[str, Tensor], task: str | None = None) -> TokenSequence:
+    """The sequences of a batch of `GenerationInputs`.
+
+    Args:
+        batch: As the inputs made it.
+        task: One of ``predict_tasks``, for its question; None for the question and answer that were drawn.
+    """
+    prefix = PREFIX if task is None else f"{PREFIX}{task}_"
+    return TokenSequence(
+        token_ids=batch[f"{prefix}token_ids"],
+        mask=batch[f"{prefix}token_mask"],
+        token_type=batch[f"{prefix}token_type"],
+        photos=batch["generation_photos"],
+        photo_mask=batch[f"{prefix}photo_mask"],
+    )
+
+
+def answer_logits(network: Any, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """Logits before each token of the answers, and the tokens.
+
+    Answers stand in the last places of the sequences, so only those meet the vocabulary: the logits of everything else would
+    be most of the memory.
+
+    Args:
+        network: A `moon_zoo.nn.multimodal.backbone.MultimodalLM`, or what holds one as ``backbone``.
+        batch: As the inputs made it; rows whose ``valid`` is False count nothing.
+
+    Returns:
+        ``(answer_tokens, vocabulary)`` and int64 ``(answer_tokens,)``, where all places of answers are kept on devices that
+        want static shapes, with the label -100 where there is nothing to predict.
+    """
+    backbone = getattr(network, "backbone", network)
+    labels = batch["generation_labels"]
+    if "valid" in batch:
+        labels = labels.masked_fill(~batch["valid"][:, None], IGNORED)
+    hidden = backbone(sequence_of(batch), "causal")
+    before = hidden[:, -labels.shape[1] - 1 : -1]  # (batch, answer, hidden): each place tells the next
+    if hidden.device.type in ("cpu", "cuda"):
+        wanted = labels != IGNORED
+        return backbone.logits(before[wanted]), labels[wanted]
+    return backbone.logits(before).flatten(0, 1), labels.flatten()
+
+
+def generation_loss(network: Any, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+    """Cross entropy of the answers' tokens under a causal mask.
+
+    Args:
+        network: As for `answer_logits`.
+        batch: As the inputs made it.
+
+    Returns:
+        The loss, a scalar: averaged over ranks, as DDP averages gradients, it is the mean over all ranks' tokens, whatever
+        each rank's share of them. And figures, detached, equal on all ranks: ``generation/loss`` in nats,
+        ``generation/token_accuracy`` and ``generation/tokens`` (of answers, all ranks).
+    """
+    logits, labels = answer_logits(network, batch)
+    total = F.cross_entropy(logits.float(), labels, ignore_index=IGNORED, reduction="sum")
+    right = (logits.argmax(-1) == labels).sum()
+    sums = sum_over_ranks(torch.stack([total.detach().float(), right.float(), (labels != IGNORED).sum().float()]))
+    tokens = sums[2].clamp_min(1)
+    loss = total * (world_size() / tokens)
+    figures = {
+        "generation/loss": sums[0] / tokens,
+        "generation/token_accuracy": sums[1] / tokens,
+        "generation/tokens": sums[2],
+    }
+    return loss, figures
+
+
+@torch.no_grad()
+def generate(
+    network: Any,
+    inputs: GenerationInputs,
+    products: Sequence[Product],
+    task: str,
+    *,
+    max_new_tokens: int = MAX_NEW_TOKENS,
+    temperature: float = 0.0,
+    top_p: float = 1.0,
+    seed: int = 0,
+    batch_size: int = 32,
+) -> list[str]:
+    """A model's answers about products.
+
+    Args:
+        network: As for `answer_logits`.
+        inputs: Of the model.
+        products: What is asked about.
+        task: One of `TASKS`.
+        max_new_tokens: Longest answer.
+        temperature: 0 takes the likeliest token each time.
+        top_p: Draw only among the likeliest tokens that together have this probability.
+        seed: Of the draws.
+        batch_size: Products at a time.
+
+    Returns:
+        One text per product, as the model said it.
+    """
+    backbone = getattr(network, "backbone", network)
+    device = next(backbone.parameters()).device
+    texts: list[str] = []
+    for start in range(0, len(products), batch_size):
+        asked = [inputs.prompt(product, task) for product in products[start : start + batch_size]]
+        batch = {name: tensor.to(device) for name, tensor in stack(asked).items()}
+        options = {"max_new_tokens": max_new_tokens, "temperature": temperature, "top_p": top_p, "seed": seed + start}
+        texts += continued(backbone, inputs, sequence_of(batch), **options)
+    return texts
+
+
+@torch.no_grad()
+def continued(network: Any, inputs: GenerationInputs, sequence: TokenSequence, **options: Any) -> list[str]:
+    """Texts that continue sequences which end in a question.
+
+    Args:
+        network: As for `answer_logits`.
+        inputs: Of the model.
+        sequence: From `sequence_of`.
+        options: As for `generate`.
+    """
+    backbone = getattr(network, "backbone", network)
+    tokenizer = inputs.tokenizer
+    assert tokenizer is not None, "the inputs have no tokenizer yet"
+    was_training = backbone.training
+    backbone.eval()
+    try:
+        answers = backbone.generate(sequence, stop=tokenizer.special.stop, **options)
+    finally:
+        backbone.train(was_training)
+    return [tokenizer.decode(ids) for ids in answers]
