@@ -9,6 +9,7 @@ from torch import Tensor
 
 from moon_zoo.data.images import Mode, decode_photo, photo_size, random_box
 from moon_zoo.data.inputs import Draw
+from moon_zoo.data.kinds import Box
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,5 +39,20 @@ class PhotoTransform:
         if not draw.training:
             return decode_photo(photo, self.size, mode=self.resize)
         box = random_box(*photo_size(photo), draw.generator, scale=tuple(self.crop_scale))
-        flip = self.horizontal_flip and bool(torch.rand((), generator=draw.generator) < 0.5)
-        return decode_photo(photo, self.size, mode="squash", box=box, flip=flip)
+        return decode_photo(photo, self.size, mode="squash", box=box, flip=self._flip(draw))
+
+    def cut(self, photo: bytes, box: Box, draw: Draw) -> Tensor:
+        """One part of a photo, mirrored like whole photos in training: uint8 ``(3, size, size)``.
+
+        Args:
+            photo: The encoded photo.
+            box: The part, as fractions of the photo.
+            draw: Of the sample.
+
+        Raises:
+            DataError: The photo cannot be decoded.
+        """
+        return decode_photo(photo, self.size, mode=self.resize, box=box, flip=draw.training and self._flip(draw))
+
+    def _flip(self, draw: Draw) -> bool:
+        return self.horizontal_flip and bool(torch.rand((), generator=draw.generator) < 0.5)

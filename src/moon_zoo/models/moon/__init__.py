@@ -1,0 +1,1 @@
+"""MOON: a generative multimodal LLM with guided experts, as an encoder of products and queries."""
