@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from moon_zoo.nn.moe.experts import EXPERTS, FullExperts, LoraExperts
+from moon_zoo.nn.moe.experts import EXPERTS, FullExperts, LoraExperts, check_ffn
 from moon_zoo.nn.moe.routing import Router, check_routing, general_experts, plain_tokens, route
 from moon_zoo.nn.multimodal.token_types import ATTRIBUTE, TEXT
 
@@ -72,7 +72,8 @@ class GuidedMoE(nn.Module):
             raise ValueError("guidance dense is no mixture of experts: leave the network as it is")
         check_routing(guidance, num_experts, top_k)
         self.guidance, self.num_experts, self.top_k, self.seed = guidance, num_experts, top_k, seed
-        like: Tensor = ffn.gate_proj.weight  # type: ignore[union-attr, assignment]
+        check_ffn(ffn)
+        like: Tensor = ffn.get_parameter("gate_proj.weight")
         generator = _generator(seed, like.device)
         self.experts: FullExperts | LoraExperts
         if experts == "full":
@@ -113,7 +114,7 @@ class GuidedMoE(nn.Module):
         return self.experts(tokens, expert_ids, weights).view(batch, length, dim)
 
     def plain(self, weights: Mapping[str, Tensor], expert: Literal["mean"] | int) -> dict[str, Tensor]:
-        """This mixture's weights (as its ``state_dict`` names them) as those of one network: an expert's, or the experts' mean."""
+        """One network's weights, an expert's or the experts' mean, from this mixture's (as ``state_dict`` names them)."""
         if expert != "mean" and not 0 <= expert < self.num_experts:
             raise ValueError(f"expert must be 'mean' or from 0 to {self.num_experts - 1}, not {expert!r}")
         return self.experts.plain({name.removeprefix("experts."): value for name, value in weights.items()}, expert)

@@ -52,10 +52,11 @@ def install(
     mixtures = []
     for number in chosen_layers(which, len(layers)):
         layer = layers[number]
-        if isinstance(layer.mlp, GuidedMoE):
+        ffn = layer.get_submodule("mlp")
+        if isinstance(ffn, GuidedMoE):
             raise ValueError(f"layer {number} has experts already")
         mixture = GuidedMoE(
-            layer.mlp,
+            ffn,
             guidance=guidance,
             num_experts=num_experts,
             top_k=top_k,
@@ -121,7 +122,7 @@ def upcycled(weights: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
     for path, mixture in _mixtures(model):
         names = [f"{path}{layer}.weight" for layer in FFN_LAYERS]
         if all(name in filled for name in names):
-            dense = {layer: filled.pop(name) for layer, name in zip(FFN_LAYERS, names)}
+            dense = {name.removeprefix(path): filled.pop(name) for name in names}
             filled |= {path + name: value for name, value in mixture.filled(dense).items()}
     return filled
 

@@ -1,12 +1,12 @@
 """Losses that keep experts in use, and figures of how they are used, from sums that routers left.
 
-Sources: the load balance loss of Fedus et al. 2021, "Switch Transformers", arXiv:2101.03961, section 2.2, for k experts per token;
-the router z-loss of Zoph et al. 2022, "ST-MoE", arXiv:2202.08906, section 3.2. Only plain tokens and general experts count, as
-MOON's field experts are not chosen (arXiv:2508.11999; its own auxiliary loss is unpublished).
+Sources: the load balance loss of Fedus et al. 2021, "Switch Transformers", arXiv:2101.03961, section 2.2, for k experts per
+token; the router z-loss of Zoph et al. 2022, "ST-MoE", arXiv:2202.08906, section 3.2. Only plain tokens and general experts
+count, as MOON's field experts are not chosen (arXiv:2508.11999; its own auxiliary loss is unpublished).
 
-Both are functions of sums over the whole batch of all ranks, not means of micro-batches' or ranks' losses: the load balance is not
-linear. The value is that of the whole batch on every rank; the gradient is world size times that of this rank's tokens, so that
-DDP's average is the gradient of one process with the whole batch.
+Both are functions of sums over the whole batch of all ranks, not means of micro-batches' or ranks' losses: the load balance
+is not linear. The value is that of the whole batch on every rank; the gradient is world size times that of this rank's
+tokens, so that DDP's average is the gradient of one process with the whole batch.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def load_balance(statistics: Sequence[RouterStatistics]) -> Tensor:
         statistics: One per layer, of the same sequences.
 
     Returns:
-        A scalar, float32: 1 where all experts are used alike, up to the number of experts where one takes all; 0 without tokens.
+        A scalar, float32: 1 where all experts are used alike, their number where one takes all; 0 without tokens.
     """
     layers = []
     for layer in statistics:
@@ -71,9 +71,9 @@ def expert_load(statistics: Sequence[RouterStatistics]) -> dict[str, Tensor]:
     """Where tokens went, over all layers and ranks.
 
     Returns:
-        ``<type>/<expert>``: share of the slots of image, text, category or attribute tokens that went to an expert; types that did
-        not occur are left out. ``imbalance``: the most used general expert's load over the mean, 1 where all are used alike.
-        Scalars without gradient.
+        ``<type>/<expert>``: share of the slots of image, text, category or attribute tokens that went to an expert; types
+        that did not occur are left out. ``imbalance``: the most used general expert's load over the mean, 1 where all are
+        used alike. Scalars without gradient.
     """
     if len(statistics) == 0:
         return {}

@@ -4,7 +4,8 @@ Sources: the sparse top-k router of Shazeer et al. 2017, arXiv:1701.06538, with 
 in Mixtral, arXiv:2401.04088; the experts for category and attribute tokens are MOON's, arXiv:2508.11999, section 3.3. MOON
 publishes neither N, k nor the formula: ``hard`` is our reading of it, ``additive`` and ``none`` are alternatives.
 
-Of N experts, 0 to N - 3 are general, N - 2 is for category tokens and N - 1 for attribute tokens; without guidance all are general.
+Of N experts, 0 to N - 3 are general, N - 2 is for category tokens and N - 1 for attribute tokens; without guidance all are
+general.
 """
 
 from __future__ import annotations
@@ -91,8 +92,8 @@ def route(logits: Tensor, token_type: Tensor, guidance: str, top_k: int) -> tupl
         top_k: General experts of a token.
 
     Returns:
-        Expert numbers, int64, and weights that sum to 1 per token, both ``(tokens, slots)``: ``top_k`` slots, one more if additive.
-        A slot without an expert has the number N and weight 0; all slots of a pad are so.
+        Expert numbers, int64, and weights that sum to 1 per token, both ``(tokens, slots)``: ``top_k`` slots, one more if
+        additive. A slot without an expert has the number N and weight 0; all slots of a pad are so.
     """
     num_experts = logits.shape[1]
     chosen, ids = logits[:, : general_experts(guidance, num_experts)].topk(top_k, dim=1)
