@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import torch
 import torch.nn.functional as F
@@ -85,7 +85,7 @@ class LoraExperts(nn.Module):
         check_ffn(ffn)
         if rank < 1:
             raise ValueError(f"the rank of an expert's update must be at least 1, not {rank}")
-        self.shared: Any = ffn
+        self.shared = cast(Any, ffn)
         like: Tensor = self.shared.gate_proj.weight
         hidden_dim, dim = like.shape
 
