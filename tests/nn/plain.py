@@ -57,3 +57,18 @@ def same(first: Tensor, second: Tensor) -> Tensor:
 
 def gradients(loss: Tensor, *inputs: Tensor) -> list[Tensor]:
     return list(torch.autograd.grad(loss, inputs, retain_graph=True))
+
+
+def circle(queries: Tensor, documents: Tensor, gamma: float, margin: float, positive: Tensor, counts: Tensor) -> Tensor:
+    """Mean over queries with a positive of Sun et al.'s circle loss, pair by pair."""
+    losses = []
+    for row, is_positive, is_there in zip(queries @ documents.T, positive & counts, counts):
+        if not is_positive.any():
+            continue
+        pull = [-gamma * max(float(1 + margin - s.detach()), 0.0) * (s - (1 - margin)) for s in row[is_positive]]
+        push = [gamma * max(float(s.detach() + margin), 0.0) * (s - margin) for s in row[is_there & ~is_positive]]
+        if push:
+            losses.append(F.softplus(torch.stack(push).logsumexp(0) + torch.stack(pull).logsumexp(0)))
+        else:
+            losses.append(row.sum() * 0)
+    return torch.stack(losses).mean()

@@ -15,21 +15,12 @@ are those of one process with the whole batch.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
-from moon_zoo.nn.gathering import (
-    gather_constants,
-    gather_with_gradient,
-    logsumexp_over_ranks,
-    rank,
-    sum_over_ranks,
-    world_size,
-)
+from moon_zoo.nn.gathering import logsumexp_over_ranks, sum_over_ranks, world_size
 from moon_zoo.nn.negatives import ExtraDocuments
-from moon_zoo.nn.positives import Groups
+from moon_zoo.nn.pairs import Pairs, extra_exclusions
 from moon_zoo.nn.tiles import Exclusions, tiled_logsumexp
 
 
@@ -44,10 +35,16 @@ def info_nce(
     document_valid: Tensor | None = None,
     query_ignore: Tensor | None = None,
     document_ignore: Tensor | None = None,
+    query_weights: Tensor | None = None,
     extra_documents: ExtraDocuments | None = None,
+    similarity_ceiling: float | None = None,
+    gather: bool = True,
     tile: int | None = None,
 ) -> Tensor:
     """Mean loss of queries against this batch's documents, of all ranks.
+
+    Hard negatives are documents like any other, with a gradient: put them behind the positives, with groups of their
+    own. A hard negative of the same group as another query is then that query's positive, as it should be.
 
     Args:
         queries: Unit length, ``(queries, dim)``; any float dtype, sums are float32.
@@ -60,20 +57,30 @@ def info_nce(
         query_valid: True on queries that count, ``(queries,)``; None for all.
         document_valid: True on documents that count, ``(documents,)``; None for all.
         query_ignore: int64 ``(queries,)``, with ``document_ignore``: pairs of equal ids that are not positives are left
-            out, as items too alike to be called negatives.
-        document_ignore: int64 ``(documents,)``.
+            out, as items too alike to be called negatives. Or ``(queries, kinds)``: pairs of which any kind of id is
+            equal, as item and SPU.
+        document_ignore: int64 ``(documents,)`` or ``(documents, kinds)``.
+        query_weights: How much each query counts in the mean, not negative and without gradient, ``(queries,)``; a
+            weight of 2 is as the query twice (in the mean, not among the negatives). None for equal ones.
         extra_documents: Further negatives without gradient (a queue). Those of the query's group are left out.
+        similarity_ceiling: Negatives of a cosine above that of the query's positive plus this are left out as probably
+            false, e.g. 0.1; see `moon_zoo.nn.pairs`. None for no ceiling.
+        gather: False for this rank's documents alone: no negatives of other ranks. The mean is still that of all ranks.
         tile: Rows and columns of the matrix held at a time; None for what suits the device.
 
     Returns:
         A scalar. Queries that are invalid or have no positive are left out of the mean; 0 if none is left.
     """
-    pairs = _Pairs.of(queries, documents, query_groups, document_groups, query_valid, document_valid)
-    exclusions = pairs.exclusions(query_ignore, document_ignore, by_column=False)
+    pairs = Pairs.of(queries, documents, query_groups, document_groups, query_valid, document_valid, gather)
     scale = _scalar(scale, queries)
+    similarity, counts = pairs.positives()
+    ceilings = _logits(pairs.query_ceilings(similarity_ceiling, (similarity, counts)), scale)
+    exclusions = pairs.exclusions(query_ignore, document_ignore, ceilings=(ceilings, None))
     log_sums, _ = tiled_logsumexp(pairs.queries, pairs.documents, scale, exclusions, tile=tile)
-    log_sums = _with_extra(log_sums, pairs.queries, pairs.query_groups, scale, extra_documents, tile)
-    return pairs.row_loss(log_sums, pairs.positives(scale))
+    if extra_documents is not None:
+        beyond = extra_exclusions(pairs.query_groups, query_ignore, extra_documents, ceilings)
+        log_sums = _with_extra(log_sums, pairs.queries, scale, extra_documents, beyond, tile)
+    return _row_loss(pairs, log_sums, (scale * similarity, counts), query_weights)
 
 
 def symmetric_info_nce(
@@ -89,6 +96,8 @@ def symmetric_info_nce(
     document_ignore: Tensor | None = None,
     extra_documents: ExtraDocuments | None = None,
     extra_queries: ExtraDocuments | None = None,
+    similarity_ceiling: float | None = None,
+    gather: bool = True,
     tile: int | None = None,
 ) -> Tensor:
     """Mean of `info_nce` from queries to documents and from documents to queries, in one pass over the matrix.
@@ -105,126 +114,67 @@ def symmetric_info_nce(
         document_ignore: See `info_nce`.
         extra_documents: Further negatives of queries.
         extra_queries: Further negatives of documents.
+        similarity_ceiling: See `info_nce`; a pair above the ceiling of its query or of its document is left out of both
+            directions.
+        gather: See `info_nce`.
         tile: See `info_nce`.
 
     Returns:
         A scalar.
     """
-    pairs = _Pairs.of(queries, documents, query_groups, document_groups, query_valid, document_valid)
-    exclusions = pairs.exclusions(query_ignore, document_ignore, by_column=True)
+    pairs = Pairs.of(queries, documents, query_groups, document_groups, query_valid, document_valid, gather)
     scale = _scalar(scale, queries)
+    similarity, counts = pairs.positives()
+    row_ceilings = _logits(pairs.query_ceilings(similarity_ceiling, (similarity, counts)), scale)
+    column_ceilings = _logits(pairs.document_ceilings(similarity_ceiling), scale)
+    exclusions = pairs.exclusions(
+        query_ignore, document_ignore, by_column=True, ceilings=(row_ceilings, column_ceilings)
+    )
     row_sums, column_sums = tiled_logsumexp(
         pairs.queries, pairs.documents, scale, exclusions, by_column=True, tile=tile
     )
-    row_sums = _with_extra(row_sums, pairs.queries, pairs.query_groups, scale, extra_documents, tile)
+    if extra_documents is not None:
+        beyond = extra_exclusions(pairs.query_groups, query_ignore, extra_documents, row_ceilings)
+        row_sums = _with_extra(row_sums, pairs.queries, scale, extra_documents, beyond, tile)
     if extra_queries is not None:
         # Each rank adds the queue to its own documents' part of the sum; the parts of all ranks are joined below.
         before, own, after = column_sums.tensor_split([pairs.own.start, pairs.own.stop])
-        own_groups = pairs.document_groups[pairs.own]
-        own = _with_extra(own, documents, own_groups, scale, extra_queries, tile)
+        own_ceilings = None if column_ceilings is None else column_ceilings[pairs.own]
+        beyond = extra_exclusions(pairs.document_groups[pairs.own], document_ignore, extra_queries, own_ceilings)
+        own = _with_extra(own, documents, scale, extra_queries, beyond, tile)
         column_sums = torch.cat([before, own, after])
-    positives = pairs.positives(scale)
-    row_loss = pairs.row_loss(row_sums, positives)
-    return 0.5 * (row_loss + pairs.column_loss(logsumexp_over_ranks(column_sums), positives))
+    if gather:
+        column_sums = logsumexp_over_ranks(column_sums)
+    positives = (scale * similarity, counts)
+    return 0.5 * (_row_loss(pairs, row_sums, positives) + _column_loss(pairs, column_sums, positives))
 
 
-@dataclass(frozen=True)
-class _Pairs:
-    """This rank's queries against all ranks' documents, and which of them belong together."""
-
-    queries: Tensor
-    documents: Tensor
-    query_groups: Tensor
-    document_groups: Tensor
-    query_valid: Tensor | None
-    document_valid: Tensor | None
-    own: slice  # where this rank's documents are among all
-
-    @classmethod
-    def of(
-        cls,
-        queries: Tensor,
-        documents: Tensor,
-        query_groups: Tensor | None,
-        document_groups: Tensor | None,
-        query_valid: Tensor | None,
-        document_valid: Tensor | None,
-    ) -> _Pairs:
-        query_groups, document_groups = groups_or_positions(queries, documents, query_groups, document_groups)
-        start = rank() * len(documents)
-        return cls(
-            queries=queries,
-            documents=gather_with_gradient(documents),
-            query_groups=query_groups,
-            document_groups=gather_constants(document_groups),
-            query_valid=query_valid,
-            document_valid=None if document_valid is None else gather_constants(document_valid),
-            own=slice(start, start + len(documents)),
-        )
-
-    def exclusions(self, query_ignore: Tensor | None, document_ignore: Tensor | None, by_column: bool) -> Exclusions:
-        if (query_ignore is None) != (document_ignore is None):
-            raise ValueError("query_ignore and document_ignore must be given together")
-        return Exclusions(
-            # An invalid query's row is left out of the mean anyway; it must be out of column sums too.
-            rows=self.query_valid if by_column else None,
-            columns=self.document_valid,
-            row_ids=query_ignore,
-            column_ids=None if document_ignore is None else gather_constants(document_ignore),
-            row_groups=self.query_groups,
-            column_groups=self.document_groups,
-        )
-
-    def row_loss(self, log_sums: Tensor, positives: tuple[Tensor, Tensor]) -> Tensor:
-        """Of queries: ``(queries,)`` log-sums to a scalar."""
-        similarity, counts = positives
-        counted = self._counted(counts)
-        total = sum_over_ranks(counted.sum(dtype=log_sums.dtype)).clamp_min(1.0)
-        # where, not a product: the log-sum of a row left out may be infinite.
-        losses = torch.where(counted, log_sums - similarity / counts.clamp_min(1.0), log_sums.new_zeros(()))
-        return losses.sum() * (world_size() / total)
-
-    def column_loss(self, log_sums: Tensor, positives: tuple[Tensor, Tensor]) -> Tensor:
-        """Of documents: ``(all documents,)`` joined log-sums to a scalar.
-
-        Document j's mean over its positive queries is spread over ranks: a query adds ``s_ij / |queries of the
-        group|`` for each of its positive documents.
-        """
-        all_valid = None if self.query_valid is None else gather_constants(self.query_valid)
-        all_queries = Groups.of(gather_constants(self.query_groups), all_valid)
-        counted = all_queries.count_for(self.document_groups) > 0
-        if self.document_valid is not None:
-            counted = counted & self.document_valid
-        total = counted.sum(dtype=log_sums.dtype).clamp_min(1.0)
-        similarity, document_counts = positives
-        share = similarity / all_queries.count_for(self.query_groups).clamp_min(1.0)
-        pulled = torch.where(self._counted(document_counts), share, share.new_zeros(())).sum() * world_size()
-        pushed = torch.where(counted, log_sums, log_sums.new_zeros(())).sum()
-        return (pushed - pulled) / total
-
-    def positives(self, scale: Tensor) -> tuple[Tensor, Tensor]:
-        """Per query the summed logits of its positives, and how many they are."""
-        groups = Groups.of(self.document_groups, self.document_valid)
-        sums = groups.sum_for(self.query_groups, self.documents)  # (queries, dim)
-        return scale * (self.queries.to(sums.dtype) * sums).sum(1), groups.count_for(self.query_groups)
-
-    def _counted(self, positive_counts: Tensor) -> Tensor:
-        counted = positive_counts > 0
-        return counted if self.query_valid is None else counted & self.query_valid
+def _row_loss(
+    pairs: Pairs, log_sums: Tensor, positives: tuple[Tensor, Tensor], weights: Tensor | None = None
+) -> Tensor:
+    """Of queries: ``(queries,)`` log-sums and the summed logits of their positives to a scalar."""
+    logits, counts = positives
+    return pairs.mean_over_queries(log_sums - logits / counts.clamp_min(1.0), pairs.counted(counts), weights)
 
 
-def groups_or_positions(
-    queries: Tensor, documents: Tensor, query_groups: Tensor | None, document_groups: Tensor | None
-) -> tuple[Tensor, Tensor]:
-    """Groups as given, or ids by which document i belongs to query i and no other, on all ranks."""
-    if (query_groups is None) != (document_groups is None):
-        raise ValueError("query_groups and document_groups must be given together")
-    if query_groups is not None and document_groups is not None:
-        return query_groups, document_groups
-    if len(documents) < len(queries):
-        raise ValueError(f"without groups every query needs a document: {len(queries)} and {len(documents)}")
-    positions = rank() * len(documents) + torch.arange(len(documents), device=documents.device)
-    return positions[: len(queries)], positions
+def _column_loss(pairs: Pairs, log_sums: Tensor, positives: tuple[Tensor, Tensor]) -> Tensor:
+    """Of documents: ``(all documents,)`` joined log-sums to a scalar.
+
+    Document j's mean over its positive queries is spread over ranks: a query adds ``s_ij / |queries of the group|``
+    for each of its positive documents.
+    """
+    all_queries = pairs.all_query_groups()
+    counted = all_queries.count_for(pairs.document_groups) > 0
+    if pairs.document_valid is not None:
+        counted = counted & pairs.document_valid
+    total, weight = counted.sum(dtype=log_sums.dtype), 1
+    if not pairs.gathered:  # every rank has other columns: the mean is over all of them
+        total, weight = sum_over_ranks(total), world_size()
+    logits, document_counts = positives
+    share = logits / all_queries.count_for(pairs.query_groups).clamp_min(1.0)
+    pulled = torch.where(pairs.counted(document_counts), share, share.new_zeros(())).sum() * world_size()
+    pushed = torch.where(counted, log_sums, log_sums.new_zeros(())).sum() * weight
+    return (pushed - pulled) / total.clamp_min(1.0)
 
 
 def _scalar(value: Tensor | float, like: Tensor) -> Tensor:
@@ -232,23 +182,20 @@ def _scalar(value: Tensor | float, like: Tensor) -> Tensor:
     return value if isinstance(value, Tensor) else torch.tensor(value, dtype=dtype, device=like.device)
 
 
+def _logits(ceilings: Tensor | None, scale: Tensor) -> Tensor | None:
+    return None if ceilings is None else scale.detach() * ceilings
+
+
 def _with_extra(
-    log_sums: Tensor,
-    rows: Tensor,
-    row_groups: Tensor,
-    scale: Tensor,
-    extra: ExtraDocuments | None,
-    tile: int | None,
+    log_sums: Tensor, rows: Tensor, scale: Tensor, extra: ExtraDocuments, exclusions: Exclusions, tile: int | None
 ) -> Tensor:
-    """Log-sums with those of constants added, except constants of the row's own group."""
-    if extra is None:
-        return log_sums
-    exclusions = Exclusions(columns=extra.valid, row_ids=row_groups, column_ids=extra.groups)
+    """Log-sums with those of constants added."""
     further, _ = tiled_logsumexp(rows, extra.embeddings.detach(), scale, exclusions, tile=tile)
-    return _log_add(log_sums, further)
+    return log_add(log_sums, further)
 
 
-def _log_add(first: Tensor, second: Tensor) -> Tensor:
+def log_add(first: Tensor, second: Tensor) -> Tensor:
+    """Logarithm of the sum of two exponentials, elementwise, with gradient also where both are ``-inf``."""
     # logaddexp's gradient is NaN where both are -inf (nothing summed at all).
     nothing = first.isinf() & second.isinf()
     zero = first.new_zeros(())

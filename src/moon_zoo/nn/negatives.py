@@ -22,11 +22,13 @@ class ExtraDocuments(NamedTuple):
         embeddings: Unit length, ``(extra, dim)``.
         groups: int64 ``(extra,)``.
         valid: True on rows that count, ``(extra,)``.
+        ignore: int64 ``(extra,)`` or ``(extra, kinds)``: pairs of which an id equals the query's are left out too.
     """
 
     embeddings: Tensor
     groups: Tensor
     valid: Tensor
+    ignore: Tensor | None = None
 
 
 class NegativeQueue(nn.Module):

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from moon_zoo.nn.gathering import gather_constants, gather_with_gradient, sum_over_ranks, world_size
-from moon_zoo.nn.info_nce import groups_or_positions
 from moon_zoo.nn.negatives import ExtraDocuments
+from moon_zoo.nn.pairs import groups_or_positions
 from moon_zoo.nn.positives import Groups
 from moon_zoo.nn.tiles import Exclusions, tiled_softplus_sum
 

@@ -36,10 +36,14 @@ class Exclusions:
     Args:
         rows: True where a whole row counts, ``(rows,)``; None for all.
         columns: True where a whole column counts, ``(columns,)``; None for all.
-        row_ids: int64 ``(rows,)``, with ``column_ids``: pairs of equal ids are left out.
-        column_ids: int64 ``(columns,)``.
-        row_groups: int64 ``(rows,)``, with ``column_groups``: pairs of equal groups stay in whatever their ids.
+        row_ids: int64 ``(rows,)``, with ``column_ids``: pairs of equal ids are left out. Or ``(rows, kinds)``: pairs of
+            which any kind of id is equal.
+        column_ids: int64 ``(columns,)`` or ``(columns, kinds)``.
+        row_groups: int64 ``(rows,)``, with ``column_groups``: pairs of equal groups stay in whatever their ids and
+            logits.
         column_groups: int64 ``(columns,)``.
+        row_ceilings: ``(rows,)``; pairs of a larger logit are left out.
+        column_ceilings: The same by column, ``(columns,)``.
     """
 
     rows: Tensor | None = None
@@ -48,6 +52,8 @@ class Exclusions:
     column_ids: Tensor | None = None
     row_groups: Tensor | None = None
     column_groups: Tensor | None = None
+    row_ceilings: Tensor | None = None
+    column_ceilings: Tensor | None = None
 
     def fill_(self, tile: Tensor, rows: slice, columns: slice) -> Tensor:
         """Set the pairs left out to ``-inf``, in place, in the tile of these rows and columns."""
@@ -55,12 +61,29 @@ class Exclusions:
             tile.masked_fill_(~self.rows[rows, None], float("-inf"))
         if self.columns is not None:
             tile.masked_fill_(~self.columns[None, columns], float("-inf"))
-        if self.row_ids is not None and self.column_ids is not None:
-            out = self.row_ids[rows, None] == self.column_ids[None, columns]
-            if self.row_groups is not None and self.column_groups is not None:
-                out &= self.row_groups[rows, None] != self.column_groups[None, columns]
-            tile.masked_fill_(out, float("-inf"))
+        out = self._left_out(tile, rows, columns)
+        if out is not None:
+            positive = self.same_group(rows, columns)
+            tile.masked_fill_(out if positive is None else out & ~positive, float("-inf"))
         return tile
+
+    def same_group(self, rows: slice, columns: slice) -> Tensor | None:
+        """Which pairs of these rows and columns are of one group, bool; None without groups."""
+        if self.row_groups is None or self.column_groups is None:
+            return None
+        return self.row_groups[rows, None] == self.column_groups[None, columns]
+
+    def _left_out(self, tile: Tensor, rows: slice, columns: slice) -> Tensor | None:
+        """Pairs left out for their ids or their logits, unless they are of one group."""
+        out: Tensor | None = None
+        if self.row_ids is not None and self.column_ids is not None:
+            for row_ids, column_ids in zip(_kinds(self.row_ids), _kinds(self.column_ids), strict=True):
+                out = _either(out, row_ids[rows, None] == column_ids[None, columns])
+        if self.row_ceilings is not None:
+            out = _either(out, tile > self.row_ceilings[rows, None])
+        if self.column_ceilings is not None:
+            out = _either(out, tile > self.column_ceilings[None, columns])
+        return out
 
 
 def tiled_logsumexp(
@@ -86,7 +109,7 @@ def tiled_logsumexp(
         ``(rows,)`` and ``(columns,)``, ``-inf`` where nothing is summed; the second is empty unless wanted. Both have
         gradients to ``rows``, ``columns`` and ``scale``.
     """
-    tile = _tile_side(rows, tile)
+    tile = tile_side(rows, tile)
     return _LogSumExp.apply(rows, columns, scale, exclusions or Exclusions(), by_column, tile)
 
 
@@ -115,11 +138,12 @@ def tiled_softplus_sum(
     Returns:
         A scalar with gradients to all four tensors.
     """
-    tile = _tile_side(rows, tile)
+    tile = tile_side(rows, tile)
     return _SoftplusSum.apply(rows, columns, scale, bias, exclusions or Exclusions(), tile, torch.is_grad_enabled())
 
 
-def _tile_side(rows: Tensor, tile: int | None) -> int:
+def tile_side(rows: Tensor, tile: int | None) -> int:
+    """Rows and columns of a tile: as asked, or what suits the device of the rows."""
     side = TILE_SIDE.get(rows.device.type, TILE_SIDE["cuda"]) if tile is None else tile
     if side < 1:
         raise ValueError(f"a tile must have at least 1 row, not {side}")
@@ -131,7 +155,7 @@ class _LogSumExp(torch.autograd.Function):
     def forward(
         ctx: Any, rows: Tensor, columns: Tensor, scale: Tensor, exclusions: Exclusions, by_column: bool, tile: int
     ) -> tuple[Tensor, Tensor]:
-        matrix = _Matrix(rows, columns, scale, exclusions, tile)
+        matrix = TiledMatrix(rows, columns, scale, exclusions, tile)
         # Asked on the CPU alone: elsewhere the answer would have to wait for the device.
         bounded = rows.device.type == "cpu" and matrix.bound() < SAFE_EXPONENT
         row_sums, column_sums = (_bounded_sums if bounded else _shifted_sums)(matrix, by_column)
@@ -146,11 +170,11 @@ class _LogSumExp(torch.autograd.Function):
         ctx: Any, row_gradient: Tensor | None, column_gradient: Tensor | None
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None, None, None, None]:
         rows, columns, scale, row_sums, column_sums = ctx.saved_tensors
-        matrix = _Matrix(rows, columns, scale, ctx.exclusions, ctx.tile)
-        along_rows = _Softmax.of(row_gradient, row_sums)
-        along_columns = _Softmax.of(column_gradient if ctx.by_column else None, column_sums)
+        matrix = TiledMatrix(rows, columns, scale, ctx.exclusions, ctx.tile)
+        along_rows = LogSumGradient.of(row_gradient, row_sums)
+        along_columns = LogSumGradient.of(column_gradient if ctx.by_column else None, column_sums)
         wanted = ctx.needs_input_grad
-        gradients = _Gradients(matrix, wanted[0] or wanted[2], wanted[1])
+        gradients = TiledGradients(matrix, wanted[0] or wanted[2], wanted[1])
         for tile, row_slice, column_slice in matrix.tiles():
             by_row, by_column = (row_slice, None), (None, column_slice)
             if ctx.bounded:
@@ -170,7 +194,7 @@ class _LogSumExp(torch.autograd.Function):
         return *gradients.results(rows, columns, scale, wanted), None, None, None
 
 
-def _bounded_sums(matrix: _Matrix, by_column: bool) -> tuple[Tensor, Tensor]:
+def _bounded_sums(matrix: TiledMatrix, by_column: bool) -> tuple[Tensor, Tensor]:
     """One exponential per pair serves rows and columns: every logit is known to lie within `SAFE_EXPONENT`."""
     row_sums = matrix.rows.new_zeros(len(matrix.rows))
     column_sums = matrix.rows.new_zeros(len(matrix.columns) if by_column else 0)
@@ -182,7 +206,7 @@ def _bounded_sums(matrix: _Matrix, by_column: bool) -> tuple[Tensor, Tensor]:
     return row_sums.log_(), column_sums.log_()
 
 
-def _shifted_sums(matrix: _Matrix, by_column: bool) -> tuple[Tensor, Tensor]:
+def _shifted_sums(matrix: TiledMatrix, by_column: bool) -> tuple[Tensor, Tensor]:
     """Every row and column is shifted by its own maximum in the tile: safe for logits of any size."""
     row_sums = matrix.rows.new_full((len(matrix.rows),), float("-inf"))
     column_sums = matrix.rows.new_full((len(matrix.columns) if by_column else 0,), float("-inf"))
@@ -193,7 +217,7 @@ def _shifted_sums(matrix: _Matrix, by_column: bool) -> tuple[Tensor, Tensor]:
     return row_sums, column_sums
 
 
-class _Softmax:
+class LogSumGradient:
     """Gradient of log-sums along one axis: the softmax, weighted by what comes from above."""
 
     def __init__(self, gradient: Tensor, log_sums: Tensor) -> None:
@@ -204,10 +228,12 @@ class _Softmax:
         self.factor = self.gradient * self.log_sums.neg().exp()
 
     @classmethod
-    def of(cls, gradient: Tensor | None, log_sums: Tensor) -> _Softmax | None:
+    def of(cls, gradient: Tensor | None, log_sums: Tensor) -> LogSumGradient | None:
+        """For this gradient of the log-sums, if there is any."""
         return None if gradient is None else cls(gradient, log_sums)
 
     def share(self, tile: Tensor, axis: Any) -> Tensor:
+        """Gradient of a tile's logits; ``axis`` indexes the log-sums so that they lie along the tile."""
         return (tile - self.log_sums[axis]).exp_().mul_(self.gradient[axis])
 
 
@@ -223,9 +249,9 @@ class _SoftplusSum(torch.autograd.Function):
         tile: int,
         with_gradient: bool,
     ) -> Tensor:
-        matrix = _Matrix(rows, columns, scale, exclusions, tile, bias)
+        matrix = TiledMatrix(rows, columns, scale, exclusions, tile, bias)
         wanted = tuple(with_gradient and need for need in ctx.needs_input_grad)
-        gradients = _Gradients(matrix, wanted[0] or wanted[2], wanted[1])
+        gradients = TiledGradients(matrix, wanted[0] or wanted[2], wanted[1])
         sums = matrix.rows.new_zeros(len(matrix.rows))
         bias_gradient = matrix.rows.new_zeros(len(matrix.rows))
         for logits, row_slice, column_slice in matrix.tiles():
@@ -245,7 +271,7 @@ class _SoftplusSum(torch.autograd.Function):
         return *(None if saved is None else saved * gradient for saved in ctx.saved_tensors), None, None, None
 
 
-class _Matrix:
+class TiledMatrix:
     """``scale * rows @ columns.T + bias`` as a sequence of tiles in one buffer."""
 
     def __init__(
@@ -287,10 +313,10 @@ class _Matrix:
                 yield self.exclusions.fill_(tile, row_slice, column_slice), row_slice, column_slice
 
 
-class _Gradients:
+class TiledGradients:
     """Sums up the gradient of rows and columns from the gradient of tiles."""
 
-    def __init__(self, matrix: _Matrix, for_rows: bool, for_columns: bool) -> None:
+    def __init__(self, matrix: TiledMatrix, for_rows: bool, for_columns: bool) -> None:
         self.matrix = matrix
         self.rows = torch.zeros_like(matrix.rows) if for_rows else None
         self.columns = torch.zeros_like(matrix.columns) if for_columns else None
@@ -319,6 +345,14 @@ class _Gradients:
 def _slices(length: int, side: int) -> Iterator[slice]:
     for start in range(0, length, side):
         yield slice(start, min(start + side, length))
+
+
+def _kinds(ids: Tensor) -> tuple[Tensor, ...]:
+    return (ids,) if ids.ndim == 1 else ids.unbind(1)
+
+
+def _either(first: Tensor | None, second: Tensor) -> Tensor:
+    return second if first is None else first | second
 
 
 def _sum(first: Tensor | None, second: Tensor | None) -> Tensor | None:
