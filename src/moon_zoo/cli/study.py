@@ -14,18 +14,21 @@ summary = "what embeddings buy in clicks; scaling laws: table, JSON and plot"
 ABOUT = """\
 usage: moon-zoo study exchange-rate --to DIR [options]
        moon-zoo study scaling --to DIR [options]
+       moon-zoo study ablations --to DIR --config RECIPE --overlays NAME [NAME ...] [options]
 
 An experiment of many ordinary commands, carried out one by one into a folder, with a table, study.json, study.csv and
 pictures at the end. It may be stopped at any time: the same command goes on where it was.
 
   exchange-rate   what a point of recall buys in AUC: embeddings of several checkpoints, a click model on each
   scaling         how errors fall with training samples, negatives, history length or training rows
+  ablations       what a recipe's parts are worth: the recipe, and the recipe with one thing changed at a time
 
 examples:
   moon-zoo study exchange-rate --to studies/rate
   moon-zoo study scaling --to studies/scaling --dry-run
+  moon-zoo study ablations --to studies/parts --config mim/cube --overlays no_content.yaml
 
-moon-zoo study exchange-rate --help and moon-zoo study scaling --help tell more."""
+moon-zoo study NAME --help tells more."""
 
 EXCHANGE_ABOUT = """\
 Measure what a gain in an embedding's metrics buys in clicks. Several embedding checkpoints (made here, or yours) are tested
@@ -53,6 +56,23 @@ SCALING_EXAMPLES = """\
   moon-zoo study scaling --to studies/scaling
   moon-zoo study scaling --to studies/history --over history --history 1,5,20,50,200 --seeds 3
   moon-zoo study scaling --to studies/rows --over rows --embeddings embeddings/mine --impressions shards/mine-clicks
+"""
+
+ABLATIONS_ABOUT = """\
+Train a recipe, and the same recipe under each overlay, with several seeds each; test all of them. Tells the mean of every
+figure over seeds with Student's 95 % interval, and of every overlay the paired difference to the base: runs of one seed see
+the same samples in the same order, so their common luck cancels. A `+` or `-` marks a difference whose interval leaves out 0.
+
+An overlay is a recipe of a few keys, which win over the recipe's. A training of several stages names a recipe per stage
+(--config once for each): every stage starts from the weights of the one before. Stages that an overlay does not touch are
+trained once. --beside adds whole recipes of other models, trained on their own."""
+
+ABLATIONS_EXAMPLES = """\
+  moon-zoo study ablations --to studies/parts --config dual_flow/quickstart --overlays no_photo.yaml no_augment.yaml
+  moon-zoo study ablations --to studies/parts --config dual_flow/quickstart --overlays no_photo.yaml --dry-run
+  moon-zoo study ablations --to studies/stages --config mim/pretraining --config mim/c_sft --overlays one_tower.yaml \\
+      --from-stage 2 --beside dual_flow/search --seeds 5
+  moon-zoo study ablations --to studies/late --config mim/c_sft --ckpt_path runs/mim/pretraining/1 --overlays no_queue.yaml
 """
 
 
@@ -163,20 +183,59 @@ def _scaling_parser() -> Arguments:
     return parser
 
 
-PARSERS: dict[str, Callable[[], Arguments]] = {"exchange-rate": _exchange_parser, "scaling": _scaling_parser}
-
-
-def _shared(parser: Arguments, *, seeds: int) -> None:
-    parser.add_argument("--to", metavar="DIR", type=Path, required=True, help="the study's folder")
+def _ablations_parser() -> Arguments:
+    parser = Arguments("study ablations", ABLATIONS_ABOUT, ABLATIONS_EXAMPLES)
+    _of_every_study(parser, seeds=3, of="variant")
     parser.add_argument(
-        "--seeds", metavar="N", type=int, default=seeds, help=f"trainings of each size or embedding ({seeds})"
+        "--config",
+        "-c",
+        metavar="RECIPE",
+        action="append",
+        required=True,
+        help="the base, by path or shipped name; again for a further stage of its training",
     )
+    parser.add_argument("--overlays", metavar="RECIPE", nargs="+", default=[], help="what is changed, one at a time")
+    parser.add_argument(
+        "--from-stage", metavar="N", type=int, default=1, help="the first stage that overlays change (1)"
+    )
+    parser.add_argument(
+        "--beside", metavar="RECIPE", nargs="+", default=[], help="whole recipes compared with the base as well"
+    )
+    parser.add_argument("--ckpt_path", metavar="CKPT", help="weights that base and overlays start from")
+    parser.add_argument(
+        "--set", metavar="KEY=VALUE", action="append", default=[], help="a setting of every run; again for more"
+    )
+    parser.add_argument("--split", choices=("test", "val"), default="test", help="what is measured (test)")
+    parser.add_argument(
+        "--measures",
+        metavar="FIGURE",
+        nargs="+",
+        default=[],
+        help="figures of the table, such as photo_to_product/recall@1; study.csv has all",
+    )
+    return parser
+
+
+PARSERS: dict[str, Callable[[], Arguments]] = {
+    "exchange-rate": _exchange_parser,
+    "scaling": _scaling_parser,
+    "ablations": _ablations_parser,
+}
+
+
+def _of_every_study(parser: Arguments, *, seeds: int, of: str = "size or embedding") -> None:
+    parser.add_argument("--to", metavar="DIR", type=Path, required=True, help="the study's folder")
+    parser.add_argument("--seeds", metavar="N", type=int, default=seeds, help=f"trainings of each {of} ({seeds})")
     parser.add_argument(
         "--dry-run", action="store_true", help="print the commands that are left, with estimated times, and stop"
     )
     parser.add_argument("--overwrite", action="store_true", help="do steps again that DIR holds of other settings")
     parser.add_argument("--json", action="store_true", help="print what was found as JSON")
     parser.add_argument("--quiet", "-q", action="store_true", help="results only")
+
+
+def _shared(parser: Arguments, *, seeds: int) -> None:
+    _of_every_study(parser, seeds=seeds)
     data = parser.add_argument_group("data")
     data.add_argument("--products", metavar="DIR", help="sets of products: train, val and test; all three are embedded")
     for split, meaning in (("train", "learned from"), ("val", "validated on"), ("test", "metrics are measured on")):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from moon_zoo import recipes
+from moon_zoo.cli import studying_ablations
 from moon_zoo.cli.output import print_json, print_table, say
 from moon_zoo.cli.train import command_line
 from moon_zoo.errors import RecipeError, UsageError
@@ -26,7 +27,7 @@ EXIT_INTERRUPTED = 130
 _PROGRESS = re.compile(r"^\w+: [\d,]+ .*per second$")
 """A line of `moon_zoo.cli.progress`, of a verb that has no --quiet."""
 
-QUIET_VERBS = ("fit", "test", "embed")
+QUIET_VERBS = ("fit", "test", "validate", "embed")
 
 FIGURES = ("auc", "gauc", "cold/auc", "warm/auc", "logloss")
 """Downstream figures beside the one that was asked for."""
@@ -46,7 +47,7 @@ def run(study: str, options: argparse.Namespace) -> int:
     if not options.overwrite:
         running.require_same_study(steps, folder)
     if options.dry_run:
-        return _dry_run(steps, folder, options)
+        return _dry_run(steps, folder, options, timed=study not in UNTIMED)
     with folder.alone():
         folder.begin(
             {
@@ -57,7 +58,7 @@ def run(study: str, options: argparse.Namespace) -> int:
             overwrite=options.overwrite,
         )
         if not options.quiet:
-            _announce(steps, folder)
+            _announce(steps, folder, timed=study not in UNTIMED)
         try:
             records = running.carry_out(steps, folder, Carrier(options.quiet), told=None if options.quiet else _tell)
         except KeyboardInterrupt:
@@ -172,7 +173,10 @@ def _scaling(options: argparse.Namespace) -> tuple[list[Step], Any]:
     return steps, finish
 
 
-PLANS = {"exchange-rate": _exchange_rate, "scaling": _scaling}
+PLANS = {"exchange-rate": _exchange_rate, "scaling": _scaling, "ablations": studying_ablations.plan}
+
+UNTIMED = ("ablations",)
+"""Studies of any recipe: how long one takes is known once it has run."""
 
 
 def _products(options: argparse.Namespace) -> tuple[Making, material.Products, list[Step]]:
@@ -292,11 +296,12 @@ def _test_checkpoint(step: Step) -> dict[str, Any]:
     return dict(measure("test", found, step.words[3:], step.writes, quiet=True))
 
 
-def _announce(steps: Sequence[Step], folder: Folder) -> None:
+def _announce(steps: Sequence[Step], folder: Folder, *, timed: bool) -> None:
     finished = running.state(steps, folder)
     left = [step for step in steps if finished[step.name] is None]
     done = f"; {len(steps) - len(left)} of them are finished already" if len(left) < len(steps) else ""
-    say(f"{len(steps)} steps{done}; what is left takes about {duration(seconds_of(left))} on 2 cores")
+    takes = f"; what is left takes about {duration(seconds_of(left))} on 2 cores" if timed else ""
+    say(f"{len(steps)} steps{done}{takes}")
 
 
 def _tell(event: Event) -> None:
@@ -313,32 +318,21 @@ def duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 
-def _dry_run(steps: Sequence[Step], folder: Folder, options: argparse.Namespace) -> int:
+def _dry_run(steps: Sequence[Step], folder: Folder, options: argparse.Namespace, *, timed: bool) -> int:
     finished = running.state(steps, folder)
     left = [step for step in steps if finished[step.name] is None]
     if options.json:
-        print_json(
-            {
-                "seconds": seconds_of(left),
-                "steps": [
-                    {
-                        "name": step.name,
-                        "command": step.command,
-                        "seconds": step.seconds,
-                        "finished": finished[step.name] is not None,
-                    }
-                    for step in steps
-                ],
-            }
-        )
+        records = []
+        for step in steps:
+            record = {"name": step.name, "command": step.command, "finished": finished[step.name] is not None}
+            records.append({**record, "seconds": step.seconds} if timed else record)
+        print_json({"seconds": seconds_of(left), "steps": records} if timed else {"steps": records})
         return 0
     for step in left:
-        print(f"# {step.name}, about {duration(step.seconds)}")
+        print(f"# {step.name}" + (f", about {duration(step.seconds)}" if timed else ""))
         print(step.command)
-    done = len(steps) - len(left)
-    say(
-        f"{len(left)} steps, about {duration(seconds_of(left))} on 2 cores" + (f"; {done} are finished" if done else "")
-    )
+    done = f"; {len(steps) - len(left)} are finished" if len(left) < len(steps) else ""
+    say(f"{len(left)} steps" + (f", about {duration(seconds_of(left))} on 2 cores" if timed else "") + done)
     return 0
 
 

@@ -62,7 +62,7 @@ def exchange_csv(found: ExchangeRate, path: Path) -> Path:
         for seed, each in enumerate(control.downstream):
             nothing = [""] * len(metrics)
             rows.append([control.name, "control", "", seed, *nothing, *(each.get(name, "") for name in figures)])
-    return _write_csv(path, heading, rows)
+    return write_csv(path, heading, rows)
 
 
 def scaling_csv(curves: Sequence[Curve], path: Path) -> Path:
@@ -73,7 +73,7 @@ def scaling_csv(curves: Sequence[Curve], path: Path) -> Path:
         for size, errors in zip(curve.sizes, curve.errors)
         for seed, error in enumerate(errors)
     ]
-    return _write_csv(path, ["axis", "measure", "size", "seed", "error"], rows)
+    return write_csv(path, ["axis", "measure", "size", "seed", "error"], rows)
 
 
 def rate_rows(rates: Sequence[Exchange]) -> tuple[list[str], list[list[str]]]:
@@ -167,7 +167,8 @@ def _range(interval: Interval, form: str, scale: float = 1.0) -> str:
     return f"[{interval.low * scale:{form}}, {interval.high * scale:{form}}]"
 
 
-def _write_csv(path: Path, heading: Sequence[str], rows: Sequence[Sequence[Any]]) -> Path:
+def write_csv(path: Path, heading: Sequence[str], rows: Sequence[Sequence[Any]]) -> Path:
+    """Write a table in one rename."""
     temporary = path.with_name(f".{path.name}.partial")
     with temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
