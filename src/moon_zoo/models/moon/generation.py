@@ -7,6 +7,7 @@ question, the photos and the pads are not predicted.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import torch
@@ -18,9 +19,10 @@ from moon_zoo.data.kinds import Product
 from moon_zoo.models.moon.generation_inputs import IGNORED, PREFIX, GenerationInputs
 from moon_zoo.models.moon.tasks import TASKS
 from moon_zoo.nn.gathering import sum_over_ranks, world_size
+from moon_zoo.nn.multimodal.generation import generate as write
 from moon_zoo.nn.multimodal.sequence import Sequence as TokenSequence
 
-__all__ = ["TASKS", "GenerationInputs", "answer_logits", "generate", "generation_loss", "sequence_of"]
+__all__ = ["TASKS", "GenerationInputs", "answer_places", "generate", "generation_loss", "sequence_of"]
 
 MAX_NEW_TOKENS: Final = 64
 
@@ -42,37 +44,49 @@ def sequence_of(batch: Mapping[str, Tensor], task: str | None = None) -> TokenSe
     )
 
 
-def answer_logits(network: Any, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """Logits before each token of the answers, and the tokens.
+def question_of(batch: Mapping[str, Tensor]) -> TokenSequence:
+    """The drawn questions of a batch of `GenerationInputs`, without their answers."""
+    answer = batch["generation_labels"].shape[1]
+    whole = sequence_of(batch)
+    return replace(
+        whole,
+        token_ids=whole.token_ids[:, :-answer],
+        mask=whole.mask[:, :-answer],
+        token_type=whole.token_type[:, :-answer],
+    )
+
+
+def answer_places(backbone: Any, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    """Hidden states before each token of the answers, and those tokens.
 
     Answers stand in the last places of the sequences, so only those meet the vocabulary: the logits of everything else would
     be most of the memory.
 
     Args:
-        network: A `moon_zoo.nn.multimodal.backbone.MultimodalLM`, or what holds one as ``backbone``.
-        batch: As the inputs made it; rows whose ``valid`` is False count nothing.
+        backbone: A `moon_zoo.nn.multimodal.backbone.MultimodalLM`.
+        batch: As the inputs made it; rows whose ``valid`` is False have nothing to predict.
 
     Returns:
-        ``(answer_tokens, vocabulary)`` and int64 ``(answer_tokens,)``, where all places of answers are kept on devices that
-        want static shapes, with the label -100 where there is nothing to predict.
+        ``(tokens, hidden_size)``, the int64 labels ``(tokens,)``, and each one's row of the batch, int64 ``(tokens,)``. On
+        devices that want static shapes all places are kept, with the label -100 where there is nothing to predict.
     """
-    backbone = getattr(network, "backbone", network)
     labels = batch["generation_labels"]
     if "valid" in batch:
         labels = labels.masked_fill(~batch["valid"][:, None], IGNORED)
     hidden = backbone(sequence_of(batch), "causal")
-    before = hidden[:, -labels.shape[1] - 1 : -1]  # (batch, answer, hidden): each place tells the next
+    before = hidden[:, -labels.shape[1] - 1 : -1]  # (batch, answer, hidden_size): each place tells the next
+    rows = torch.arange(len(labels), device=labels.device)[:, None].expand_as(labels)
     if hidden.device.type in ("cpu", "cuda"):
         wanted = labels != IGNORED
-        return backbone.logits(before[wanted]), labels[wanted]
-    return backbone.logits(before).flatten(0, 1), labels.flatten()
+        return before[wanted], labels[wanted], rows[wanted]
+    return before.flatten(0, 1), labels.flatten(), rows.flatten()
 
 
 def generation_loss(network: Any, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
     """Cross entropy of the answers' tokens under a causal mask.
 
     Args:
-        network: As for `answer_logits`.
+        network: A `moon_zoo.nn.multimodal.backbone.MultimodalLM`, or what holds one as ``backbone``.
         batch: As the inputs made it.
 
     Returns:
@@ -80,7 +94,9 @@ def generation_loss(network: Any, batch: Mapping[str, Tensor]) -> tuple[Tensor, 
         each rank's share of them. And figures, detached, equal on all ranks: ``generation/loss`` in nats,
         ``generation/token_accuracy`` and ``generation/tokens`` (of answers, all ranks).
     """
-    logits, labels = answer_logits(network, batch)
+    backbone = getattr(network, "backbone", network)
+    hidden, labels, _ = answer_places(backbone, batch)
+    logits = backbone.logits(hidden)
     total = F.cross_entropy(logits.float(), labels, ignore_index=IGNORED, reduction="sum")
     right = (logits.argmax(-1) == labels).sum()
     sums = sum_over_ranks(torch.stack([total.detach().float(), right.float(), (labels != IGNORED).sum().float()]))
@@ -110,7 +126,7 @@ def generate(
     """A model's answers about products.
 
     Args:
-        network: As for `answer_logits`.
+        network: As for `generation_loss`.
         inputs: Of the model.
         products: What is asked about.
         task: One of `TASKS`.
@@ -126,11 +142,19 @@ def generate(
     backbone = getattr(network, "backbone", network)
     device = next(backbone.parameters()).device
     texts: list[str] = []
+    generator = torch.Generator(device).manual_seed(seed)
     for start in range(0, len(products), batch_size):
         asked = [inputs.prompt(product, task) for product in products[start : start + batch_size]]
         batch = {name: tensor.to(device) for name, tensor in stack(asked).items()}
-        options = {"max_new_tokens": max_new_tokens, "temperature": temperature, "top_p": top_p, "seed": seed + start}
-        texts += continued(backbone, inputs, sequence_of(batch), **options)
+        texts += continued(
+            backbone,
+            inputs,
+            sequence_of(batch),
+            max_new_tokens=max_new_tokens,
+            temperature=temperature,
+            top_p=top_p,
+            generator=generator,
+        )
     return texts
 
 
@@ -139,18 +163,12 @@ def continued(network: Any, inputs: GenerationInputs, sequence: TokenSequence, *
     """Texts that continue sequences which end in a question.
 
     Args:
-        network: As for `answer_logits`.
+        network: As for `generation_loss`.
         inputs: Of the model.
         sequence: From `sequence_of`.
-        options: As for `generate`.
+        options: As for `moon_zoo.nn.multimodal.generation.generate`.
     """
     backbone = getattr(network, "backbone", network)
     tokenizer = inputs.tokenizer
     assert tokenizer is not None, "the inputs have no tokenizer yet"
-    was_training = backbone.training
-    backbone.eval()
-    try:
-        answers = backbone.generate(sequence, stop=tokenizer.special.stop, **options)
-    finally:
-        backbone.train(was_training)
-    return [tokenizer.decode(ids) for ids in answers]
+    return [tokenizer.decode(ids) for ids in write(backbone, sequence, **options)]

@@ -20,7 +20,6 @@ from moon_zoo.data.transforms import PhotoTransform
 from moon_zoo.errors import RecipeError, did_you_mean
 from moon_zoo.models.moon.prompts import Segments
 from moon_zoo.models.moon.tasks import TASKS, ask, attribute_text, description, possible
-from moon_zoo.nn.multimodal.special_tokens import SpecialTokens
 from moon_zoo.nn.multimodal.token_types import IMAGE, PAD, TEXT
 from moon_zoo.nn.multimodal.tokenizer import MultimodalTokenizer
 
@@ -96,7 +95,8 @@ class GenerationInputs:
 
         Returns:
             ``generation_photos`` uint8 ``(max_photos, 3, size, size)``, ``generation_photo_mask`` bool
-            ``(max_photos,)``; ``generation_token_ids``, ``generation_token_mask``, ``generation_token_type``
+            ``(max_photos,)``, ``generation_photo`` int64, the place of the first of them among the product's, -1 of none;
+            ``generation_token_ids``, ``generation_token_mask``, ``generation_token_type``
             ``(length,)`` with question and answer; ``generation_labels`` int64 ``(answer,)``: ids to predict at the
             sequence's last places, -100 where there is none; ``generation_task`` int64, place in `TASKS`, -1 where the
             product tells nothing; bool ``generation_shows_words``. Outside training also, for each of ``predict_tasks``,
@@ -111,6 +111,7 @@ class GenerationInputs:
         tensors = {
             "generation_photos": photos,
             "generation_photo_mask": torch.arange(self.max_photos) < len(chosen),
+            "generation_photo": torch.tensor(chosen[0] if chosen else -1),
             "generation_task": torch.tensor(-1 if task is None else TASKS.index(task)),
         }
         if task is None:
