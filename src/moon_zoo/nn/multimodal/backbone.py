@@ -107,9 +107,7 @@ class MultimodalLM(nn.Module):
             ``(batch, length, hidden_size)``; on pads anything finite.
         """
         positions, _ = rotary_positions(self.image_places(sequence), sequence.mask, self.photo_side)
-        return self.run_layers(
-            self.embed(sequence), positions, attention_mask(sequence.mask, attention), sequence.token_type
-        )
+        return self.run_layers(self.embed(sequence), positions, sequence.mask, sequence.token_type, attention=attention)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Scores of the next token, ``(..., hidden_size)`` to ``(..., vocab_size)``."""
@@ -139,27 +137,49 @@ class MultimodalLM(nn.Module):
         return torch.where(places[..., None], seen, embedded)
 
     def run_layers(
-        self, hidden: Tensor, positions: Tensor, mask: Tensor, token_type: Tensor, cache: Any = None
+        self,
+        hidden: Tensor,
+        positions: Tensor,
+        mask: Tensor,
+        token_type: Tensor,
+        *,
+        attention: Attention,
+        cache: Any = None,
     ) -> Tensor:
         """Take embeddings through all layers and the final norm.
 
         Args:
             hidden: ``(batch, length, hidden_size)``.
             positions: ``(3, batch, length)``.
-            mask: Bool ``(batch, 1, length, past + length)``, True where a token (third axis) sees another (fourth).
+            mask: Bool ``(batch, past + length)``, True on real tokens.
             token_type: ``(batch, length)``.
-            cache: transformers' cache of keys and values, which grows; None without.
+            attention: As in `forward`.
+            cache: transformers' cache of keys and values of the past, which grows; None without.
         """
         rotations = self.rotate(hidden, positions)
+        options = self._attention_options(mask, hidden, attention)
         for layer in self.layers:
             hidden = layer(
-                hidden,
-                attention_mask=mask,
-                position_embeddings=rotations,
-                past_key_values=cache,
-                token_type=token_type,
+                hidden, position_embeddings=rotations, past_key_values=cache, token_type=token_type, **options
             )
         return self.text_model.norm(hidden)
+
+    def _attention_options(self, mask: Tensor, hidden: Tensor, attention: Attention) -> dict[str, Any]:
+        """How a layer's attention is told who sees whom, which its implementations want in different forms."""
+        implementation = self.text_model.config._attn_implementation
+        if implementation.startswith("flash"):
+            return {"attention_mask": mask, "is_causal": attention == "causal"}
+        seen = attention_mask(mask, attention, hidden.shape[1])
+        if implementation == "eager":  # adds its mask
+            lowest = torch.finfo(hidden.dtype).min
+            return {"attention_mask": torch.zeros_like(seen, dtype=hidden.dtype).masked_fill(~seen, lowest)}
+        return {"attention_mask": seen}
+
+    def generate(self, sequence: Sequence, **options: Any) -> list[list[int]]:
+        """Continue every sequence; see `moon_zoo.nn.multimodal.generation.generate`."""
+        from moon_zoo.nn.multimodal.generation import generate
+
+        return generate(self, sequence, **options)
 
     def set_gradient_checkpointing(self, enabled: bool) -> None:
         """Whether layers of photos and text are computed again in the backward pass instead of being kept."""
@@ -169,22 +189,25 @@ class MultimodalLM(nn.Module):
             self.lm.gradient_checkpointing_disable()
 
 
-def attention_mask(mask: Tensor, attention: Attention) -> Tensor:
+def attention_mask(mask: Tensor, attention: Attention, queries: int | None = None) -> Tensor:
     """Who sees whom.
 
     Args:
         mask: Bool ``(batch, length)``, True on real tokens.
         attention: As in `MultimodalLM.forward`.
+        queries: How many of the last tokens look; None: all.
 
     Returns:
-        Bool ``(batch, 1, length, length)``. Every token sees itself, pads too: a row that sees nothing would be NaN.
+        Bool ``(batch, 1, queries, length)``. Every token sees itself, pads too: a row that sees nothing would be NaN.
     """
     length = mask.shape[1]
-    diagonal = torch.eye(length, dtype=torch.bool, device=mask.device)
-    seen = mask[:, None, :].expand(-1, length, -1)
+    queries = length if queries is None else queries
+    keys = torch.arange(length, device=mask.device)
+    looking = keys[length - queries :, None]
+    seen = mask[:, None, :].expand(-1, queries, -1)
     if attention == "causal":
-        seen = seen & torch.ones_like(diagonal).tril()
-    return (seen | diagonal)[:, None]
+        seen = seen & (keys <= looking)
+    return (seen | (keys == looking))[:, None]
 
 
 def with_token_type(layer: nn.Module) -> None:
