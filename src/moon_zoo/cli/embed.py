@@ -32,6 +32,7 @@ EXAMPLES = """\
   moon-zoo embed dual_flow/shop https://example.org/shards/items --to embeddings/items
   moon-zoo embed best.ckpt 'someones-tars/{000..031}.tar' --to embeddings/theirs --on-error skip
   moon-zoo embed dual_flow/shop shards/large --to embeddings/large --precision bf16 --dtype float16 --ray
+  moon-zoo embed runs/moon/base/1 shards/large --to embeddings/small --dim 64
 """
 
 
@@ -48,6 +49,7 @@ def run(args: list[str]) -> int:
         dtype=options.dtype,
         num_workers=options.num_workers,
         on_error=options.on_error,
+        dim=options.dim,
     )
     from moon_zoo.cli.progress import Progress
 
@@ -79,6 +81,12 @@ def _parser() -> Arguments:
     )
     parser.add_argument(
         "--on-error", choices=("raise", "skip"), default="raise", help="samples that cannot be read (raise)"
+    )
+    parser.add_argument(
+        "--dim",
+        metavar="N",
+        type=int,
+        help="the first N numbers of each vector, of unit length again: for models trained with prefixes (matryoshka)",
     )
     parser.add_argument("--ray", action="store_true", help="on all devices of a Ray cluster, or of this machine")
     parser.add_argument(
@@ -150,7 +158,8 @@ def _print(report: Report, options: argparse.Namespace) -> None:
         print_json(report.as_json())
     else:
         model = report.model
-        rows = [[modality, f"{count:,}", str(model["embedding_dim"])] for modality, count in report.vectors.items()]
+        dim = str(model["embedding_dim"]) + (f" of {model['full_dim']}" if "full_dim" in model else "")
+        rows = [[modality, f"{count:,}", dim] for modality, count in report.vectors.items()]
         print_table(
             f"{report.folder}: {model['source']} ({model['fingerprint'][:12]})",
             ["modality", "vectors", "dim"],

@@ -70,7 +70,8 @@ class EmbeddingWriter:
 
     Args:
         folder: Where to; made if it is not there.
-        model: ``source``, ``class_path``, ``fingerprint``, ``embedding_dim``, ``moon_zoo``.
+        model: ``source``, ``class_path``, ``fingerprint``, ``embedding_dim``, ``moon_zoo``; and ``full_dim`` where only the
+            first ``embedding_dim`` numbers of the model's vectors are stored.
         modalities: Which vectors each item gets, where it has them.
         sets: What is embedded, in order.
         dtype: Of the stored numbers.

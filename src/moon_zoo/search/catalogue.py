@@ -159,7 +159,7 @@ class Catalogue:
 
         module = self._load()
         self._check(module)
-        return QueryEncoder(module.to(pick_device(self.device)), self.model)
+        return QueryEncoder(module.to(pick_device(self.device)), self.model, self.embeddings.embedding_dim)
 
     def _load(self) -> ZooModule:
         from moon_zoo.models.pretrained import load
@@ -179,11 +179,12 @@ class Catalogue:
         """Vectors of different models lie in different spaces, even if they have the same size."""
         made, dim = self.embeddings.model, getattr(module, "embedding_dim", None)
         fingerprint = module.fingerprint()
-        if fingerprint != made["fingerprint"] or dim != self.embeddings.embedding_dim:
+        full = made.get("full_dim", self.embeddings.embedding_dim)  # items may have been cut to their first numbers
+        if fingerprint != made["fingerprint"] or dim != full:
             now = " as it is now" if self.model == made["source"] else ""
             raise CheckpointError(
                 f"the items were embedded by {made['source']} ({made['fingerprint'][:12]}, "
-                f"{self.embeddings.embedding_dim} dimensions), and queries would be by {self.model}{now} "
+                f"{full} dimensions), and queries would be by {self.model}{now} "
                 f"({fingerprint[:12]}, {dim} dimensions): their vectors cannot be compared",
                 where=str(self.embeddings.folder),
                 change="--model, to the model that embedded the items; or embed them again with this one",

@@ -27,6 +27,7 @@ from moon_zoo.hub.names import is_name
 from moon_zoo.hub.resolve import resolve
 from moon_zoo.models.base import ZooModule
 from moon_zoo.models.pretrained import class_path
+from moon_zoo.nn.matryoshka import prefix
 from moon_zoo.search.item_loading import (
     RECORDS,
     ItemInputs,
@@ -57,6 +58,7 @@ class Settings:
         num_workers: Processes that read and decode; None takes a share of this machine's cores.
         on_error: What happens with a sample that cannot be read: ``raise``, or ``skip``, which counts it.
         cache_bytes: Room for shards fetched from URLs.
+        dim: Numbers stored of each vector, its first, of unit length again; None for all. See `check_dim`.
     """
 
     batch_size: int = DEFAULT_BATCH_SIZE
@@ -66,9 +68,14 @@ class Settings:
     num_workers: int | None = None
     on_error: str = "raise"
     cache_bytes: int = DEFAULT_CACHE_BYTES
+    dim: int | None = None
 
     def __post_init__(self) -> None:
-        for name, value, least in (("batch_size", self.batch_size, 1), ("num_workers", self.num_workers, 0)):
+        for name, value, least in (
+            ("batch_size", self.batch_size, 1),
+            ("num_workers", self.num_workers, 0),
+            ("dim", self.dim, 1),
+        ):
             if value is not None and value < least:
                 option = f"--{name.replace('_', '-')}"
                 raise UsageError(f"{option} is {value}, but must be at least {least}", change=option)
@@ -140,13 +147,13 @@ def embed(
     Raises:
         CheckpointError: The model embeds nothing, or the folder holds another model's embeddings.
         DataError: A set cannot be read, or the folder cannot be written.
-        UsageError: An unknown modality or device.
+        UsageError: An unknown modality or device, or prefixes of a model that was not trained for them.
     """
     device = pick_device(settings.device)
     sets = open_sets(shards, cache_bytes=settings.cache_bytes)
     check_kinds(sets, type(module).__name__, module.sample_kinds)
     wanted = check_modalities(module, modalities)
-    about = describe_model(module, source)
+    about = describe_model(module, source, settings.dim)
     with writer_for(to, about, wanted, sets, settings, overwrite) as writer:
         began = time.monotonic()
         if writer.pending:
@@ -179,17 +186,58 @@ def writer_for(
     )
 
 
-def describe_model(module: ZooModule, source: str) -> dict[str, Any]:
-    """What `embeddings.json` says of the model. A path is made absolute: a search may begin in another folder."""
+def describe_model(module: ZooModule, source: str, dim: int | None = None) -> dict[str, Any]:
+    """What `embeddings.json` says of the model. A path is made absolute: a search may begin in another folder.
+
+    Args:
+        module: The model.
+        source: What it was loaded from.
+        dim: Numbers stored of each vector; None for all. Where it is less, ``full_dim`` says what the model gives.
+
+    Raises:
+        UsageError: As of `check_dim`.
+    """
     from moon_zoo import __version__
 
+    full = int(getattr(module, "embedding_dim", 0))
+    stored = check_dim(module, dim)
     return {
         "source": _lasting(source),
         "class_path": class_path(type(module)),
         "fingerprint": module.fingerprint(),
-        "embedding_dim": int(getattr(module, "embedding_dim", 0)),
+        "embedding_dim": stored,
+        **({"full_dim": full} if stored != full else {}),
         "moon_zoo": __version__,
     }
+
+
+def check_dim(module: ZooModule, wanted: int | None) -> int:
+    """How many numbers of each vector are stored.
+
+    Args:
+        module: The model; ``matryoshka`` names the prefix sizes it was trained for, if any.
+        wanted: How many are asked for; None for all.
+
+    Raises:
+        UsageError: The first numbers alone mean little: the model was not trained for prefixes of that size.
+    """
+    full = int(getattr(module, "embedding_dim", 0))
+    if wanted is None or wanted == full:
+        return full
+    sizes, name = sorted(getattr(module, "matryoshka", None) or ()), type(module).__name__
+    if wanted in sizes:
+        return wanted
+    if not sizes:
+        raise UsageError(
+            f"the first {wanted} of {full} numbers mean little by themselves: this {name} was not trained with prefixes",
+            where="--dim",
+            change=f"leave --dim out; or train a model that has it with model.matryoshka: [{wanted}, {full}]",
+        )
+    raise UsageError(
+        f"this {name} was not trained with prefixes of {wanted} numbers, but of {', '.join(map(str, sizes))}",
+        where="--dim",
+        change=f"--dim, to one of {', '.join(map(str, sizes))}; or leave it out, for all {full}",
+    )
 
 
 def _lasting(source: str) -> str:
@@ -333,7 +381,7 @@ class _Run:
             num_workers=self.workers,
             pin_memory=self.pin,
         )
-        results = self._embedded(iter(loader), one.plans[0].modalities)
+        results = self._embedded(iter(loader), one.plans[0])
         for plan, positions in zip(one.plans, one.positions, strict=True):
             with PartWriter(self.folder, plan) as part:
                 for _ in range(-(-len(positions) // size)):
@@ -363,7 +411,7 @@ class _Run:
         writers: dict[int, PartWriter] = {}
         finished: set[int] = set()
         try:
-            for batch, vectors in self._embedded(iter(loader), one.plans[0].modalities):
+            for batch, vectors in self._embedded(iter(loader), one.plans[0]):
                 tar = int(batch["tar"])
                 if tar not in writers:
                     writers[tar] = PartWriter(self.folder, one.plans[tar]).__enter__()
@@ -394,24 +442,30 @@ class _Run:
         self.told(len(valid))
 
     def _embedded(
-        self, batches: Iterator[dict[str, Any]], modalities: Sequence[str]
+        self, batches: Iterator[dict[str, Any]], plan: PartPlan
     ) -> Iterator[tuple[dict[str, Any], dict[str, tuple[np.ndarray, np.ndarray]]]]:
-        """Each batch with its vectors. The next batch is on its way to the device before the last one's are fetched."""
+        """Each batch with its vectors. The next batch is on its way to the device before the last one's are fetched.
+
+        Args:
+            batches: Of one set.
+            plan: Any of the set's: they want the same vectors.
+        """
         under_way: tuple[dict[str, Any], dict[str, tuple[Tensor, Tensor]]] | None = None
         for batch in batches:
-            launched = batch, self._launch(tensors_of(batch), modalities)
+            launched = batch, self._launch(tensors_of(batch), plan)
             if under_way is not None:
                 yield under_way[0], _fetched(under_way[1])
             under_way = launched
         if under_way is not None:
             yield under_way[0], _fetched(under_way[1])
 
-    def _launch(self, tensors: Mapping[str, Tensor], modalities: Sequence[str]) -> dict[str, tuple[Tensor, Tensor]]:
+    def _launch(self, tensors: Mapping[str, Tensor], plan: PartPlan) -> dict[str, tuple[Tensor, Tensor]]:
         on_device = {name: value.to(self.device, non_blocking=True) for name, value in tensors.items()}
         # Entered here, not around the loop: between two batches the caller's code runs.
         autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16")
         with torch.inference_mode(), autocast:
-            return self.module.embed(on_device, modalities, side="item")
+            found = self.module.embed(on_device, plan.modalities, side="item")
+            return {name: (prefix(vectors, plan.embedding_dim), there) for name, (vectors, there) in found.items()}
 
 
 def _fetched(vectors: Mapping[str, tuple[Tensor, Tensor]]) -> dict[str, tuple[np.ndarray, np.ndarray]]:

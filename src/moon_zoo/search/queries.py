@@ -153,11 +153,13 @@ class QueryEncoder:
     Args:
         module: The model, in evaluation mode.
         name: What people call it, for messages.
+        dim: Numbers taken of each vector, its first, as was done with the items; None for all.
     """
 
-    def __init__(self, module: ZooModule, name: str) -> None:
+    def __init__(self, module: ZooModule, name: str, dim: int | None = None) -> None:
         self.module = module
         self.name = name
+        self.dim = dim
         if not module.modalities:
             raise CheckpointError(
                 f"the model {name} embeds nothing, so nothing can be searched with it", change="the checkpoint"
@@ -196,7 +198,9 @@ class QueryEncoder:
                     where=query.where,
                     change="the query: words, a photo or both",
                 )
-        made: np.ndarray = vectors.float().cpu().numpy()
+        from moon_zoo.nn.matryoshka import prefix
+
+        made: np.ndarray = prefix(vectors.float(), self.dim or vectors.shape[-1]).cpu().numpy()
         return made
 
     def _sample(self, query: Query) -> dict[str, Any]:

@@ -73,7 +73,7 @@ def embed_with_ray(
     module = pretrained.load(checkpoint)
     sets = open_sets(shards, cache_bytes=settings.cache_bytes)
     check_kinds(sets, type(module).__name__, module.sample_kinds)
-    about = describe_model(module, checkpoint)
+    about = describe_model(module, checkpoint, settings.dim)
     wanted = check_modalities(module, modalities)
     del module  # the actors have their own
     with writer_for(Path(to).absolute(), about, wanted, sets, settings, overwrite) as writer:

@@ -120,6 +120,9 @@ def _panel(axes: Axes, name: str, found: Ablations, changed: list[Row], *, named
     axes.set_ylim(-0.6, len(changed) - 0.4)
     axes.set_yticks(range(len(changed)), [row.name if named else "" for row in reversed(changed)], fontsize=8)
     axes.margins(x=0.12)
+    low, high = axes.get_xlim()
+    if high - low < 1e-6:  # nothing differs: matplotlib would magnify rounding
+        axes.set_xlim(-0.01, 0.01)
     axes.set_xlabel("difference to the base", fontsize=8, color=FAINT)
     if direction(name) == "lower":
         axes.invert_xaxis()  # better is to the right
