@@ -1,0 +1,524 @@
+"""Training and evaluation of MOON: one generative multimodal LLM embeds queries and products, and still writes.
+
+Source: MOON, arXiv:2508.11999 (network, negatives, zero-shot evaluation), arXiv:2511.11305 (stages, modality combinations,
+circle loss, Matryoshka), arXiv:2511.12449 (dual-level alignment, filter of samples). What each file takes from which is said
+there.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import torch
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from lightning.pytorch.utilities import rank_zero_only
+from torch import Tensor, nn
+
+from moon_zoo.data.identity import behaviour_id, wanted_behaviours
+from moon_zoo.data.product_text import check_text_fields
+from moon_zoo.data.transforms import PhotoTransform
+from moon_zoo.errors import RecipeError
+from moon_zoo.models.base import ExportPart, GalleryRow, LRSchedule, ZooModule
+from moon_zoo.models.moon.combinations import COMBINATIONS, ITEMS, Parts, checked_combinations, drawn_combination
+from moon_zoo.models.moon.inputs import MoonInputs
+from moon_zoo.models.moon.network import MoonNetwork, add_statistics, embed_rows, per_sample
+from moon_zoo.models.moon.objectives import (
+    Encoded,
+    LossName,
+    MoonObjectives,
+    Positives,
+    check_sizes,
+    identities,
+)
+from moon_zoo.models.moon.photos import Crop, MissingBoxes, PhotoBlocks
+from moon_zoo.models.moon.texts import TextBlock
+from moon_zoo.models.pretrained import HERE
+from moon_zoo.models.retrieval import RetrievalEvaluation, class_embeddings
+from moon_zoo.nn.augment import PhotoAugment
+from moon_zoo.nn.grad_cache import cached_embeddings, split_batch
+from moon_zoo.nn.moe.install import install, upcycled
+from moon_zoo.nn.moe.losses import expert_load, load_balance, unstack, z_loss
+from moon_zoo.nn.moe.routing import Guidance
+from moon_zoo.nn.multimodal.backbone import Attention
+from moon_zoo.nn.multimodal.families import build_backbone
+from moon_zoo.nn.multimodal.special_tokens import NAMES, SpecialTokens
+
+log = logging.getLogger(__name__)
+
+TEXTS_AT_A_TIME = 256
+"""Plain texts that are embedded at once."""
+
+
+class Moon(ZooModule):
+    """A generative multimodal LLM with guided experts, as an encoder of queries and products.
+
+    Args:
+        backbone: A multimodal LLM of transformers (``Qwen/Qwen2.5-VL-3B-Instruct``) by hub name or local folder; null builds a
+            tiny one from numbers.
+        backbone_pretrained: With a name: whether to load its weights or only its configuration.
+        backbone_options: Numbers of the tiny one (``hidden_size``, ``num_hidden_layers``, ``vision_config: {...}``), or overrides
+            of the named one's configuration.
+        photo_size: Side of the square photos and crops, in pixels.
+        max_photos: Most photos of an item that are read; catalogue photos first.
+        crop: Which photos are followed by the crop of their core region: ``none``, ``first`` or ``all``.
+        missing_boxes: What stands for the crop of a photo without a box: the ``whole`` photo once more, or what the detector
+            without weights finds (``saliency``).
+        tokenizer: Hub name or folder; null takes the backbone's, or trains one on the training shards where none is named.
+        vocab_size: Rows of the token table, and the largest vocabulary of a trained tokenizer, where no backbone is named.
+        max_tokens: Longest text of an item, in tokens; photos come on top and are never cut.
+        max_query_tokens: Longest words of a query; null for the same.
+        text_fields: What an item's text is made of, in order: title, category, attributes, description.
+        text_priority: Which fields are given room first; what is last is cut first.
+        attention: ``bidirectional`` or ``causal``. Writing is always causal.
+        guidance: How experts are chosen: ``hard`` by field, ``additive`` field's expert beside the router's, ``none`` by the router
+            alone; ``dense`` for no experts.
+        num_experts: Experts of a layer, the category's and the attributes' included.
+        top_k: General experts of a token.
+        moe_layers: Layers that get experts: ``all``, the last so many, or a list of numbers from 0.
+        experts: ``full`` networks, or ``lora``: low-rank updates of a shared one.
+        expert_lora_rank: Rank of those.
+        expert_noise: Noise on copies of the dense network that experts start as, in standard deviations of its weights.
+        load_balance_weight: Weight of the load balance loss over plain tokens and general experts.
+        z_loss_weight: Weight of the router z-loss.
+        loss: ``info_nce`` or ``circle``.
+        temperature: Initial temperature; 0.05 is a scale of 20.
+        min_temperature: Its lower bound.
+        learn_temperature: Whether it is trained.
+        symmetric: Whether ``info_nce`` also goes from items to queries.
+        circle_margin: m of the circle loss.
+        circle_scale: Its gamma.
+        combinations: Ratio of each modality combination, of which every batch draws one; null for ``query_to_product`` alone.
+            See `moon_zoo.models.moon.combinations`.
+        combination_seed: Of these draws.
+        positives: Which identity makes two samples positives of each other: ``spu`` or ``item``.
+        behaviours: Of searches, which behaviours are learned from, such as ``[purchase]``; null for all of them.
+        hard_negatives: Items passed over that are read of each search, at most.
+        spatial_negatives: Whether other ranks' items are negatives.
+        queue_size: Item embeddings of past steps kept as further negatives (temporal ones); 0 for none.
+        queue_warmup_steps: Steps before the queue is used.
+        similarity_ceiling: Negatives whose cosine to the query exceeds that of its positive by more than this are left out as
+            probably no negatives; null keeps all.
+        dual_level: Weight of the alignment of items' photos with their own titles, both directions; 0 for none.
+        contrastive_weight: Weight of everything above; 0 for a training that only writes.
+        matryoshka: Prefix sizes of the embedding that are trained to stand alone; null for none.
+        micro_batch_size: Encode this many samples at a time (GradCache): memory as for them, loss over the whole batch; null
+            encodes the batch at once.
+        gradient_checkpointing: Whether layers are computed again in the backward pass instead of kept in memory.
+        freeze: ``vision`` keeps the part that reads photos as it is.
+        crop_scale: Smallest and largest share of a photo's area that a training crop keeps; crops of core regions are only
+            shifted a little.
+        horizontal_flip: Whether training photos are mirrored half of the time.
+        augment: Arguments of `moon_zoo.nn.augment.PhotoAugment`; null for none.
+        resize: How evaluation photos become square: ``crop``, ``letterbox`` or ``squash``.
+        category_prompt: Text whose embedding stands for a category in zero-shot classification.
+        attribute_prompt: The same for an attribute's value.
+        optimizer: Called with the parameters.
+        lr_schedule: ``cosine`` falls to 0 at the end of training; ``constant`` does not.
+        lr_scheduler: A scheduler of one's own instead, called with the optimiser and stepped every step.
+        warmup_steps: Optimiser steps over which the learning rate grows from 0.
+    """
+
+    inputs: MoonInputs
+    sample_kinds: ClassVar[tuple[str, ...]] = ("product", "search")
+    primary_metric: ClassVar[str] = "val/photo_to_product/recall@1"
+    modalities: ClassVar[tuple[str, ...]] = ("product", "photo", "text")
+    training_state: ClassVar[tuple[str, ...]] = ("objectives.queue",)
+
+    def __init__(
+        self,
+        *,
+        backbone: str | None = None,
+        backbone_pretrained: bool = True,
+        backbone_options: dict[str, Any] | None = None,
+        photo_size: int = 64,
+        max_photos: int = 2,
+        crop: Crop = "first",
+        missing_boxes: MissingBoxes = "whole",
+        tokenizer: str | None = None,
+        vocab_size: int = 4096,
+        max_tokens: int = 48,
+        max_query_tokens: int | None = None,
+        text_fields: Sequence[str] = ("title", "category", "attributes"),
+        text_priority: Sequence[str] = ("title", "category", "attributes"),
+        attention: Attention = "bidirectional",
+        guidance: Guidance = "hard",
+        num_experts: int = 4,
+        top_k: int = 1,
+        moe_layers: Literal["all"] | int | list[int] = "all",
+        experts: Literal["full", "lora"] = "full",
+        expert_lora_rank: int = 16,
+        expert_noise: float = 0.01,
+        load_balance_weight: float = 0.01,
+        z_loss_weight: float = 0.001,
+        loss: LossName = "info_nce",
+        temperature: float = 0.07,
+        min_temperature: float = 0.01,
+        learn_temperature: bool = True,
+        symmetric: bool = False,
+        circle_margin: float = 0.25,
+        circle_scale: float = 64.0,
+        combinations: dict[str, float] | None = None,
+        combination_seed: int = 0,
+        positives: Positives = "spu",
+        behaviours: Sequence[str] | None = None,
+        hard_negatives: int = 0,
+        spatial_negatives: bool = True,
+        queue_size: int = 0,
+        queue_warmup_steps: int = 0,
+        similarity_ceiling: float | None = None,
+        dual_level: float = 0.0,
+        contrastive_weight: float = 1.0,
+        matryoshka: Sequence[int] | None = None,
+        micro_batch_size: int | None = None,
+        gradient_checkpointing: bool = False,
+        freeze: Literal["none", "vision"] = "none",
+        crop_scale: tuple[float, float] = (0.5, 1.0),
+        horizontal_flip: bool = True,
+        augment: dict[str, float] | None = None,
+        resize: Literal["crop", "letterbox", "squash"] = "squash",
+        category_prompt: str = "{}",
+        attribute_prompt: str = "{value}",
+        optimizer: OptimizerCallable = torch.optim.AdamW,
+        lr_schedule: LRSchedule = "cosine",
+        lr_scheduler: LRSchedulerCallable | None = None,
+        warmup_steps: int = 0,
+    ) -> None:
+        fields = check_text_fields(text_fields, "text_fields")
+        priority = check_text_fields(text_priority, "text_priority")
+        photo = PhotoTransform(photo_size, crop_scale=crop_scale, horizontal_flip=horizontal_flip, resize=resize)
+        query_tokens = max_tokens if max_query_tokens is None else max_query_tokens
+        super().__init__(
+            MoonInputs(
+                PhotoBlocks(photo, 1, crop=crop, missing_boxes=missing_boxes),
+                PhotoBlocks(photo, max_photos, crop=crop, missing_boxes=missing_boxes),
+                query_text=TextBlock(query_tokens, ("title",), ("title",)),
+                item_text=TextBlock(max_tokens, fields, priority),
+                vocab_size=vocab_size,
+                hard_negatives=hard_negatives,
+            ),
+            optimizer=optimizer,
+            lr_schedule=lr_schedule,
+            lr_scheduler=lr_scheduler,
+            warmup_steps=warmup_steps,
+        )
+        self.save_hyperparameters(ignore=["optimizer", "lr_scheduler"])
+        built = build_backbone(
+            backbone,
+            pretrained=backbone_pretrained,
+            options=backbone_options,
+            photo_size=photo_size,
+            vocab_size=vocab_size,
+            special=SpecialTokens(**{name: number for number, name in enumerate(NAMES)}),
+        )
+        install(
+            built.layers,
+            guidance=guidance,
+            num_experts=num_experts,
+            top_k=top_k,
+            which=moe_layers,
+            experts=experts,
+            lora_rank=expert_lora_rank,
+            noise=expert_noise,
+        )
+        if gradient_checkpointing:
+            built.set_gradient_checkpointing(True)
+        if freeze == "vision":
+            built.visual.requires_grad_(False)
+        self.network = MoonNetwork(built, attention=attention)
+        self.embedding_dim = self.network.dim
+        self.matryoshka = check_sizes(matryoshka or (), self.embedding_dim)
+        self.objectives = MoonObjectives(
+            self.embedding_dim,
+            loss=loss,
+            temperature=temperature,
+            min_temperature=min_temperature,
+            learn_temperature=learn_temperature,
+            symmetric=symmetric,
+            circle_margin=circle_margin,
+            circle_scale=circle_scale,
+            positives=positives,
+            spatial_negatives=spatial_negatives,
+            queue_size=queue_size,
+            queue_warmup_steps=queue_warmup_steps,
+            similarity_ceiling=similarity_ceiling,
+            matryoshka_sizes=self.matryoshka,
+        )
+        self.augment = PhotoAugment(**augment) if augment is not None else nn.Identity()
+        self.combinations = checked_combinations(combinations)
+        self.combination_seed = combination_seed
+        self.behaviours = None if behaviours is None else tuple(behaviours)
+        for name in self.behaviours or ():
+            behaviour_id(name)  # refuses an unknown one now
+        self.load_balance_weight, self.z_loss_weight = load_balance_weight, z_loss_weight
+        self.dual_level_weight, self.contrastive_weight = dual_level, contrastive_weight
+        self.micro_batch_size = micro_batch_size
+        self.category_prompt, self.attribute_prompt = category_prompt, attribute_prompt
+        self.evaluation = RetrievalEvaluation()
+        self._evaluated_split = "val"
+
+    # One forward for training, evaluation, prediction and export ---------------------------------------------------
+
+    def forward(self, batch: Mapping[str, Tensor], parts: Parts, there: Tensor | None = None) -> dict[str, Tensor]:
+        """Embed some parts of one side.
+
+        Args:
+            batch: As the inputs made it.
+            parts: Which.
+            there: Rows that are wanted, bool ``(batch,)``; None for those that have the parts.
+
+        Returns:
+            ``embedding``: unit, float32 ``(batch, dim)``, zeros in other rows; router statistics, ``router/...``.
+        """
+        rows = parts.there(batch) if there is None else there
+        sequence = self.network.sequence(batch, parts.side, photos=parts.photos, text=parts.text)
+        return embed_rows(self.network, sequence, rows)
+
+    @torch.no_grad()
+    def encode_texts(self, texts: Sequence[str]) -> Tensor:
+        """Unit embeddings of plain texts, read as a query's words: ``(len(texts), dim)``."""
+        found = []
+        for start in range(0, len(texts), TEXTS_AT_A_TIME):
+            batch = self.inputs.batch(
+                [self.inputs.encode_words(text) for text in texts[start : start + TEXTS_AT_A_TIME]]
+            )
+            batch = {name: value.to(self.device) for name, value in batch.items()}
+            found.append(self(batch, COMBINATIONS["text_to_product"][0])["embedding"])
+        return torch.cat(found) if found else torch.zeros((0, self.embedding_dim), device=self.device)
+
+    # Training ----------------------------------------------------------------------------------------------------------
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        """The contrastive losses of the step's combination over the whole batch, and what keeps experts in use."""
+        combination = drawn_combination(self.combinations, self.combination_seed, self.global_step)
+        batch = self._augmented(batch)
+        loss, figures = self.objective(self._encoded(batch, combination), batch, combination)
+        loss = _reaching(loss, [parameter for parameter in self.parameters() if parameter.requires_grad])
+        rows = len(batch["valid"])
+        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=rows)
+        self.log_dict({f"train/{name}": value for name, value in figures.items()}, batch_size=rows)
+        return loss
+
+    def _encoded(self, batch: dict[str, Tensor], combination: str) -> dict[str, Tensor]:
+        """Everything that the losses need, ``(batch, ...)`` each, at once or in micro-batches."""
+
+        def encode(part: dict[str, Tensor]) -> dict[str, Tensor]:
+            return self.encode(part, combination)
+
+        if self.micro_batch_size is None:
+            return encode(batch)
+        return cached_embeddings(encode, split_batch(batch, self.micro_batch_size), self.network.parameters())
+
+    def encode(self, batch: Mapping[str, Tensor], combination: str) -> dict[str, Tensor]:
+        """Embeddings of a micro-batch and what the routers did, all with a batch axis.
+
+        Returns:
+            ``query``, ``item`` ``(batch, dim)``; with hard negatives ``negative`` ``(batch, negatives, dim)``; with dual-level
+            alignment ``item_photo`` and ``item_title``; ``router/...`` summed over all of these.
+        """
+        asks, answers = COMBINATIONS[combination]
+        found = {"query": self(batch, asks), "item": self(batch, answers)}
+        if "negative_mask" in batch:
+            found["negative"] = self._negatives(batch, answers)
+        if self.dual_level_weight > 0:
+            found |= {f"item_{name}": self(batch, ITEMS[name]) for name in ("photo", "title")}
+        embeddings = {name: one["embedding"] for name, one in found.items()}
+        return embeddings | add_statistics(*found.values())
+
+    def _negatives(self, batch: Mapping[str, Tensor], answers: Parts) -> dict[str, Tensor]:
+        """What was passed over, with the parts that items answer with."""
+        rows, count = batch["negative_mask"].shape
+        parts = Parts("negative", answers.photos, answers.text, answers.needs_photo, answers.needs_text)
+        flat = {name: value.flatten(0, 1) for name, value in batch.items() if "negative_" in name}
+        there = parts.there(flat) & flat["negative_mask"]
+        return per_sample(self(flat, parts, there), rows)
+
+    def objective(
+        self, encoded: Mapping[str, Tensor], batch: Mapping[str, Tensor], combination: str
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The training loss of a whole batch; what a subclass with another loss overrides.
+
+        Args:
+            encoded: From `encode`, of the whole batch.
+            batch: As the inputs made it.
+            combination: Which parts met, of `COMBINATIONS`.
+
+        Returns:
+            The loss, a scalar, and figures to log, detached.
+        """
+        asks, answers = COMBINATIONS[combination]
+        valid = batch["valid"]
+        wanted = valid if self.behaviours is None else valid & wanted_behaviours(batch["behaviour"], self.behaviours)
+        negative = encoded.get("negative")
+        own = identities(batch)
+        loss, figures = self.objectives(
+            Encoded(
+                query=encoded["query"],
+                item=encoded["item"],
+                negative=negative,
+                # Products chosen otherwise stay: as negatives they are as good as any.
+                query_there=asks.there(batch) & wanted,
+                item_there=answers.there(batch) & valid,
+                negative_there=None if negative is None else batch["negative_mask"] & valid[:, None],
+                own=own,
+                passed_over=None if negative is None else identities(batch, "negative"),
+            )
+        )
+        figures |= {f"loss/{combination}": loss.detach()}
+        if self.dual_level_weight > 0:
+            there = ITEMS["photo"].there(batch) & ITEMS["title"].there(batch) & valid
+            dual = self.objectives.dual_level(encoded["item_photo"], encoded["item_title"], there, own)
+            figures["loss/dual_level"] = dual.detach()
+            loss = loss + self.dual_level_weight * dual
+        return self.contrastive_weight * loss + self._router_losses(encoded, figures), figures
+
+    def _router_losses(self, encoded: Mapping[str, Tensor], figures: dict[str, Tensor]) -> Tensor:
+        """What keeps experts in use, weighted; figures of it are added to ``figures``."""
+        statistics = unstack(encoded)
+        if not statistics:
+            return torch.zeros((), device=self.device)
+        balance, squared = load_balance(statistics), z_loss(statistics)
+        figures |= {"loss/load_balance": balance.detach(), "loss/router_z": squared.detach()}
+        figures |= {f"expert_load/{name}": share for name, share in expert_load(statistics).items()}
+        return self.load_balance_weight * balance + self.z_loss_weight * squared
+
+    def _augmented(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Colours changed, every photo and crop by itself, before encoding: both passes of GradCache see the same."""
+        if isinstance(self.augment, nn.Identity):
+            return batch
+        changed = {
+            name: self.augment(value.flatten(0, -4)) for name, value in batch.items() if name.endswith("_photos")
+        }
+        return batch | {name: value.round().to(torch.uint8).view(batch[name].shape) for name, value in changed.items()}
+
+    def on_train_batch_end(self, outputs: Any, batch: dict[str, Tensor], batch_idx: int) -> None:
+        """Remember this step's items as negatives of later steps."""
+        self.objectives.push_to_queue()
+
+    # Evaluation --------------------------------------------------------------------------------------------------------
+
+    def on_validation_epoch_start(self) -> None:
+        """Start with class embeddings of the model as it is now."""
+        self._start_evaluation("val")
+
+    def validation_step(self, batch: dict[str, Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Collect embeddings; figures need the whole set, so they come at the end."""
+        parts, has = self._parts(batch, sides=("item",) if dataloader_idx == 1 else ("query", "item"))
+        if dataloader_idx == 1:
+            self.evaluation.update_gallery(parts, has, batch)
+        else:
+            self.evaluation.update(parts, has, batch, self.inputs.attribute_names)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log every figure of the whole set."""
+        self._log_evaluation("val")
+
+    def on_test_epoch_start(self) -> None:
+        """As in validation."""
+        self._start_evaluation("test")
+
+    def test_step(self, batch: dict[str, Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
+        """As in validation."""
+        self.validation_step(batch, batch_idx, dataloader_idx)
+
+    def on_test_epoch_end(self) -> None:
+        """As in validation."""
+        self._log_evaluation("test")
+
+    def _start_evaluation(self, split: str) -> None:
+        self.evaluation.start(self._class_embeddings(split), self.device)
+        self._evaluated_split = split
+
+    def _log_evaluation(self, split: str) -> None:
+        figures = self.evaluation.compute(self.objectives.logit_scale())
+        for name, value in figures.items():
+            # Every rank computed the same figures from all ranks' rows, so nothing is left to reduce.
+            self.log(f"{split}/{name}", value, prog_bar=f"{split}/{name}" == self.primary_metric, sync_dist=False)
+
+    def _class_embeddings(self, split: str) -> dict[str, tuple[Tensor, Tensor]]:
+        """Class ids and text embeddings per zero-shot task, from the vocabularies of the shards searched in."""
+        datamodule = getattr(self.trainer, "datamodule", None)
+        if datamodule is None:
+            return {}
+        return class_embeddings(
+            self.encode_texts,
+            datamodule.vocabularies(split),
+            self.inputs.attribute_names,
+            category_prompt=self.category_prompt,
+            attribute_prompt=self.attribute_prompt,
+        )
+
+    def _parts(
+        self, batch: Mapping[str, Tensor], sides: Sequence[str] = ("query", "item")
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """What evaluation compares, and which samples have it; see `moon_zoo.models.retrieval.PARTS`.
+
+        A query is one sequence of all that it has: of one with a photo alone it is the photo's, with words alone the words'.
+        """
+        embeddings, has = {}, {}
+        if "query" in sides:
+            query = self(batch, COMBINATIONS["query_to_product"][0])["embedding"]
+            embeddings |= dict.fromkeys(("query", "query_photo", "query_text"), query)
+            photo, text = batch["has_query_photo"], batch["has_query_text"]
+            has |= {"query": photo | text, "query_photo": photo, "query_text": text}
+        for name, parts in (("item", "product"), ("item_photo", "photo"), ("item_text", "text")):
+            if "item" in sides:
+                embeddings[name] = self(batch, ITEMS[parts])["embedding"]
+                has[name] = ITEMS[parts].there(batch)
+        return embeddings, has
+
+    def gallery_rows(self) -> list[GalleryRow]:
+        """Some queries of the last evaluation with their best results."""
+        return self.evaluation.gallery_rows(self._evaluated_split)
+
+    # Prediction and search ---------------------------------------------------------------------------------------------
+
+    def embed(
+        self, batch: dict[str, Tensor], modalities: Sequence[str], side: Literal["query", "item"] = "item"
+    ) -> dict[str, tuple[Tensor, Tensor]]:
+        """Embeddings of one side: of all it has (``product``), of its photos and crops, of its text."""
+        names = {
+            "product": Parts(side, True, "all", False, False),
+            "photo": Parts(side, True, "none", True, False),
+            "text": Parts(side, False, "all", False, True),
+        }
+        return {name: (self(batch, names[name])["embedding"], names[name].there(batch)) for name in modalities}
+
+    def predict_columns(self) -> dict[str, str]:
+        """What `predict_step` returns."""
+        return {
+            "query": "unit embedding of the query (photo, words, or both)",
+            "item": "unit embedding of the product (photos, crops and text)",
+            "score": "cosine of the two, in [-1, 1]",
+        }
+
+    def predict_step(self, batch: dict[str, Tensor], batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
+        """Embeddings of queries and items, and their cosine."""
+        query, item = (self(batch, parts)["embedding"] for parts in COMBINATIONS["query_to_product"])
+        return {"query": query, "item": item, "score": (query * item).sum(-1)}
+
+    # Checkpoint folders ------------------------------------------------------------------------------------------------
+
+    def fitted_weights(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        """A dense checkpoint's feed-forward networks fill the experts that this model has in their place."""
+        return upcycled(weights, self)
+
+
+class _Reach(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, loss: Tensor, *parameters: Tensor) -> Tensor:
+        ctx.like = [(parameter.shape, parameter.dtype, parameter.device) for parameter in parameters]
+        return loss.clone()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        zeros = (torch.zeros((), dtype=dtype, device=device).expand(shape) for shape, dtype, device in ctx.like)
+        return gradient, *zeros
+
+
+def _reaching(loss: Tensor, parameters: Sequence[Tensor]) -> Tensor:
+    """The loss, with a gradient of zeros to all parameters whatever the batch had: DDP waits for each of them, and one process
+    should do what several do."""
+    return _Reach.apply(loss, *parameters)
