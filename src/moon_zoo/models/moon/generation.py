@@ -73,13 +73,39 @@ def answer_places(backbone: Any, batch: Mapping[str, Tensor]) -> tuple[Tensor, T
     labels = batch["generation_labels"]
     if "valid" in batch:
         labels = labels.masked_fill(~batch["valid"][:, None], IGNORED)
-    hidden = backbone(sequence_of(batch), "causal")
-    before = hidden[:, -labels.shape[1] - 1 : -1]  # (batch, answer, hidden_size): each place tells the next
+    sequence, answer = sequence_of(batch), labels.shape[1]
+    if labels.device.type == "cpu":
+        sequence, labels = _without_pads(sequence, labels)
+        answer = labels.shape[1] - 1
+    hidden = backbone(sequence, "causal")
+    before, labels = hidden[:, -answer - 1 : -1], labels[:, -answer:]  # (batch, answer, ...): each place tells the next
     rows = torch.arange(len(labels), device=labels.device)[:, None].expand_as(labels)
-    if hidden.device.type in ("cpu", "cuda"):
+    if labels.device.type in ("cpu", "cuda"):
         wanted = labels != IGNORED
         return before[wanted], labels[wanted], rows[wanted]
     return before.flatten(0, 1), labels.flatten(), rows.flatten()
+
+
+def _without_pads(sequence: TokenSequence, labels: Tensor) -> tuple[TokenSequence, Tensor]:
+    """Every row's tokens moved to its beginning, cut to the longest row; for devices where shapes may change at will.
+
+    Args:
+        sequence: Of ``length`` places.
+        labels: Of its last places.
+
+    Returns:
+        The sequence, and labels of all its places.
+    """
+    labels = F.pad(labels, (sequence.mask.shape[1] - labels.shape[1], 0), value=IGNORED)
+    longest = max(int(sequence.mask.sum(1).max()), 2)
+    order = (~sequence.mask).to(torch.uint8).argsort(dim=1, stable=True)[:, :longest]
+    packed = replace(
+        sequence,
+        token_ids=sequence.token_ids.gather(1, order),
+        mask=sequence.mask.gather(1, order),
+        token_type=sequence.token_type.gather(1, order),
+    )
+    return packed, labels.gather(1, order)
 
 
 def generation_loss(network: Any, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
