@@ -22,9 +22,27 @@ from moon_zoo.nn.gathering import sum_over_ranks, world_size
 from moon_zoo.nn.multimodal.generation import generate as write
 from moon_zoo.nn.multimodal.sequence import Sequence as TokenSequence
 
-__all__ = ["TASKS", "GenerationInputs", "answer_places", "generate", "generation_loss", "sequence_of"]
+__all__ = [
+    "TASKS",
+    "GenerationInputs",
+    "answer_places",
+    "continued",
+    "generate",
+    "generation_loss",
+    "predicted_columns",
+    "question_of",
+    "sequence_of",
+]
 
 MAX_NEW_TOKENS: Final = 64
+
+PREDICTED: Final[Mapping[str, str]] = {
+    "describe": "what the model writes as the product's description",
+    "attributes": "the attributes that the model names, as name: value; name: value",
+    "title": "the title that the model writes",
+    "main_subject": "where the first photo shows the product and what it is, as JSON in thousandths of the photo's sides",
+}
+"""Task to the meaning of its column ``generated_<task>``."""
 
 
 def sequence_of(batch: Mapping[str, Tensor], task: str | None = None) -> TokenSequence:
@@ -198,3 +216,23 @@ def continued(network: Any, inputs: GenerationInputs, sequence: TokenSequence, *
     tokenizer = inputs.tokenizer
     assert tokenizer is not None, "the inputs have no tokenizer yet"
     return [tokenizer.decode(ids) for ids in write(backbone, sequence, **options)]
+
+
+def predicted_columns(
+    network: Any, inputs: GenerationInputs, batch: Mapping[str, Tensor], max_new_tokens: int = MAX_NEW_TOKENS
+) -> dict[str, list[str]]:
+    """Answers to the ``predict_tasks`` of the inputs, as columns of text.
+
+    Args:
+        network: As for `generation_loss`.
+        inputs: Of the model.
+        batch: As the inputs made it outside training.
+        max_new_tokens: Longest answer.
+
+    Returns:
+        ``generated_<task>`` to one text per row.
+    """
+    return {
+        f"generated_{task}": continued(network, inputs, sequence_of(batch, task), max_new_tokens=max_new_tokens)
+        for task in inputs.predict_tasks
+    }

@@ -38,7 +38,7 @@ class GenerationInputs:
         tasks: Task (among `TASKS`) to how often it is drawn, relative to the others; null for all four.
         photo_tokens: How many tokens a photo has.
         max_photos: Most photos a question shows.
-        max_tokens: Places of a question, in tokens; a longer one is cut at its end, photos never are.
+        max_tokens: Places of a question, in tokens; of a longer one the longest field is cut, photos never are.
         max_answer_tokens: Places of an answer, in tokens; a longer one is cut, and then has no end to learn.
         words_share: How often a question shows the seller's words beside the photos, in ``[0, 1]``: without them the
             answer must come from the photos.
@@ -228,9 +228,9 @@ class GenerationInputs:
         start = len(places.ids)
         # a tokenizer that begins every text with a space needs none before a later piece
         spaced = encode("a b") == [*encode("a"), *encode("b")]
-        for text, kind in prompt:
-            ids = encode(text.removeprefix(" ") if spaced else text)
-            places.add(ids[: self.max_tokens - (len(places.ids) - start)], token_type=kind)
+        pieces = [encode(text.removeprefix(" ") if spaced else text) for text, _ in prompt]
+        for ids, (_, kind) in zip(_cut(pieces, self.max_tokens), prompt, strict=True):
+            places.add(ids, token_type=kind)
         places.pad(start + self.max_tokens)
         places.add([special.im_end, *encode("\n"), special.im_start, *encode("assistant\n")])
         answer_ids = [*encode(answer), special.im_end][: self.max_answer_tokens] if answer else []
@@ -291,6 +291,14 @@ class _Chance:
     def wording(self) -> float:
         """Which wording: any in training, the first otherwise."""
         return self("wording") if self._draw.training else 0.0
+
+
+def _cut(pieces: Sequence[list[int]], room: int) -> list[list[int]]:
+    """Pieces cut to ``room`` tokens in all, at the end of whichever is the longest: a long title, not the question."""
+    pieces = [list(piece) for piece in pieces]
+    for _ in range(sum(map(len, pieces)) - room):
+        max(pieces, key=len).pop()
+    return pieces
 
 
 def _drawn_photo(photo: bytes, box: Box | None, transform: PhotoTransform, draw: Draw) -> tuple[Tensor, Box | None]:
