@@ -21,7 +21,26 @@ def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Tensor]]:
 
 @pytest.mark.parametrize("case", list(two_processes.CASES))
 def test_gradients_equal_one_process_with_the_whole_batch(ranks: list[dict[str, Tensor]], case: str) -> None:
-    expected = two_processes.run_case(case)
+    assert_ranks_found(ranks, two_processes.run_case(case), case)
+
+
+@pytest.mark.parametrize("case", list(two_processes.LOCAL))
+def test_without_gathering_each_rank_compares_its_own_rows_and_all_are_averaged(
+    ranks: list[dict[str, Tensor]], case: str
+) -> None:
+    assert_ranks_found(ranks, two_processes.run_local(case), case)
+
+
+def test_negatives_of_two_ranks_add_up_to_those_of_one_process(ranks: list[dict[str, Tensor]]) -> None:
+    expected = two_processes.run_counts()
+    assert expected["counts/other_ranks"] == 0 and expected["counts/all"] > 1
+    for found in ranks:
+        torch.testing.assert_close(found["counts/all"], expected["counts/all"])
+        torch.testing.assert_close(found["counts/in_batch"] + found["counts/other_ranks"], expected["counts/in_batch"])
+        assert found["counts/other_ranks"] > 0
+
+
+def assert_ranks_found(ranks: list[dict[str, Tensor]], expected: dict[str, Tensor], case: str) -> None:
     assert any(value.abs().max() > 1e-3 for key, value in expected.items() if "queries.weight" in key)
     for rank, found in enumerate(ranks):
         mine = {key for key in found if key.startswith(f"{case}/")}
