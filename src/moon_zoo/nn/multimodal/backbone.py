@@ -9,7 +9,9 @@ Source: MOON, arXiv:2508.11999, sections 3.2 and 3.3; bidirectional attention as
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, Literal, cast
 
 import torch
@@ -43,6 +45,39 @@ class MultimodalLM(nn.Module):
         self.photo_tokens = photo_side * photo_side
 
     # what an adapter says about its family
+
+    @staticmethod
+    def lm_class() -> Any:
+        """transformers' class of the model with its output layer."""
+        raise NotImplementedError
+
+    @staticmethod
+    def known_config(name: str) -> Any | None:
+        """The configuration of a published model that is known without a network, else None."""
+        return None
+
+    @staticmethod
+    def known_special(name: str) -> SpecialTokens | None:
+        """The special tokens of a published model that are known without a network, else None."""
+        return None
+
+    @staticmethod
+    def tiny_config(values: Mapping[str, Any], *, vocab_size: int, special: SpecialTokens, photo_size: int) -> Any:
+        """A configuration from numbers, of the one family that is built so.
+
+        Raises:
+            RecipeError: Numbers that do not fit.
+        """
+        raise NotImplementedError
+
+    @staticmethod
+    def check(config: Any, photo_size: int) -> None:
+        """Refuse numbers with which the model could not be built or run.
+
+        Raises:
+            RecipeError: Which they are.
+        """
+        raise NotImplementedError
 
     @property
     def visual(self) -> nn.Module:
@@ -180,6 +215,23 @@ class MultimodalLM(nn.Module):
         from moon_zoo.nn.multimodal.generation import generate
 
         return generate(self, sequence, **options)
+
+    def write_config(self, folder: Path) -> dict[str, Any]:
+        """Write ``config.json``, from which `build_backbone` builds this model again without its weights.
+
+        Args:
+            folder: Made if need be.
+
+        Returns:
+            The options that go with it.
+        """
+        # defaults written out, which may change with the library; without the folder it came from
+        values = json.loads(self.config.to_json_string(use_diff=False))
+        values.pop("_name_or_path", None)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "config.json").write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", "utf-8")
+        dtype = str(self.lm.dtype).removeprefix("torch.")
+        return {"attn_implementation": self.text_model.config._attn_implementation, "dtype": dtype}
 
     def set_gradient_checkpointing(self, enabled: bool) -> None:
         """Whether layers of photos and text are computed again in the backward pass instead of being kept."""

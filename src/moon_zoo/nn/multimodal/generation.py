@@ -7,7 +7,7 @@ the same place. transformers' own `generate` would read photos a second way and 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Generator, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -65,7 +65,7 @@ def generate(
     return [[token for token in row if token >= 0] for row in columns]
 
 
-def _steps(model: MultimodalLM, sequence: Sequence) -> Iterator[Tensor]:
+def _steps(model: MultimodalLM, sequence: Sequence) -> Generator[Tensor, Tensor, None]:
     """Logits of the next token ``(batch, vocab)``; send the chosen tokens ``(batch,)`` to get the next."""
     from transformers import DynamicCache
 

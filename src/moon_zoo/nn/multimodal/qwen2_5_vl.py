@@ -7,6 +7,7 @@ attention, where transformers loops over photos; the patch embedding is a produc
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -14,7 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from moon_zoo.nn.multimodal.backbone import MultimodalLM, with_token_type
-from moon_zoo.nn.multimodal.special_tokens import SpecialTokens
+from moon_zoo.nn.multimodal.qwen2_5_vl_sizes import PUBLISHED, check_sizes, published_config, tiny_config
+from moon_zoo.nn.multimodal.special_tokens import QWEN2_5_VL, SpecialTokens
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
@@ -33,6 +35,7 @@ class Qwen25VL(MultimodalLM):
     mean: Tensor
     std: Tensor
     order: Tensor
+    back: Tensor
     vision_cos: Tensor
     vision_sin: Tensor
 
@@ -47,25 +50,52 @@ class Qwen25VL(MultimodalLM):
             _batched(block)
         self._constants(vision)
 
+    @staticmethod
+    def lm_class() -> Any:
+        """See `MultimodalLM`."""
+        from transformers import Qwen2_5_VLForConditionalGeneration
+
+        return Qwen2_5_VLForConditionalGeneration
+
+    known_config = staticmethod(published_config)
+    tiny_config = staticmethod(tiny_config)
+    check = staticmethod(check_sizes)
+
+    @staticmethod
+    def known_special(name: str) -> SpecialTokens | None:
+        """See `MultimodalLM`."""
+        return QWEN2_5_VL if name in PUBLISHED else None
+
     @property
     def visual(self) -> Any:
+        """See `MultimodalLM`."""
         return self.lm.model.visual
 
     @property
     def text_model(self) -> Any:
+        """See `MultimodalLM`."""
         return self.lm.model.language_model
 
     def rotate(self, hidden: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
-        return self.text_model.rotary_emb(hidden, positions)
+        """See `MultimodalLM`."""
+        cos, sin = self.text_model.rotary_emb(hidden, positions)
+        return cos, sin
 
     def encode_photos(self, photos: Tensor) -> Tensor:
+        """See `MultimodalLM`.
+
+        Raises:
+            ValueError: Photos of another size.
+        """
+        if photos.shape[1:] != (3, self.photo_size, self.photo_size):
+            raise ValueError(f"photos must be (n, 3, {self.photo_size}, {self.photo_size}), not {tuple(photos.shape)}")
         hidden = self._embed_patches(photos)  # (photos, patches, vision hidden)
         rotations = (self.vision_cos, self.vision_sin)
         for number, block in enumerate(self.visual.blocks):
             window = None if number in self.visual.fullatt_block_indexes else self.windows
             hidden = block(hidden, position_embeddings=rotations, window=window)
         merged = self.visual.merger(hidden).view(len(photos), self.photo_tokens, -1)
-        return merged[:, self.order.argsort()] if self.windows is not None else merged
+        return merged if self.windows is None else merged[:, self.back]
 
     def _embed_patches(self, photos: Tensor) -> Tensor:
         """``(photos, 3, size, size)`` to ``(photos, patches, vision hidden)``, in the order of windows and merged squares."""
@@ -93,22 +123,23 @@ class Qwen25VL(MultimodalLM):
             rotary = type(self.visual.rotary_pos_emb)(vision)
             cos, sin = rotary(torch.zeros(()), positions)
         self.windows: Windows | None = None if full else Windows(ends.tolist())
-        shape = (1, 3, 1, 1)
+        shape, device = (1, 3, 1, 1), self.visual.patch_embed.proj.weight.device
         for name, value in (
             ("mean", torch.tensor(MEAN).view(shape) * 255),
             ("std", torch.tensor(STD).view(shape) * 255),
             ("order", order),
+            ("back", order.argsort()),
             ("vision_cos", cos.float()),
             ("vision_sin", sin.float()),
         ):
-            self.register_buffer(name, value, persistent=False)
+            self.register_buffer(name, value.to(device), persistent=False)
 
 
 class Windows:
     """Windows of a photo in which attention stays, by where each ends."""
 
     def __init__(self, ends: list[int]) -> None:
-        self.lengths = [end - start for start, end in zip(ends[:-1], ends[1:], strict=True)]
+        self.lengths = [end - start for start, end in pairwise(ends)]
         self.equal = len(set(self.lengths)) == 1
 
     def mask(self, device: torch.device) -> Tensor:

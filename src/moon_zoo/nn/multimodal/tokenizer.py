@@ -13,8 +13,8 @@ from typing import Any, Self
 from moon_zoo.data.text import TextTokenizer
 from moon_zoo.nn.multimodal.special_tokens import NAMES, SpecialTokens
 
-PIECES = r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+|\s+"
-"""What a token never reaches across: words with the sign before them, single digits, runs of signs, spaces."""
+PIECES = r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+|\s*[\r\n]+|\s+"
+"""What a token never reaches across: words with the sign before them, single digits, runs of signs, line ends, spaces."""
 
 
 class MultimodalTokenizer(TextTokenizer):
@@ -51,15 +51,17 @@ class MultimodalTokenizer(TextTokenizer):
         from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
         tokenizer = Tokenizer(models.BPE())
-        steps = [normalizers.NFC(), *([normalizers.Lowercase()] if lowercase else []), normalizers.Prepend(" ")]
-        tokenizer.normalizer = normalizers.Sequence(steps)  # a space in front: the first word is like any other
+        steps = [normalizers.NFC(), *([normalizers.Lowercase()] if lowercase else [])]
+        # a space in front, of every line: the first word is like any other
+        steps += [normalizers.Prepend(" "), normalizers.Replace(Regex(r"\s*[\r\n]+\s*"), "\n ")]
+        tokenizer.normalizer = normalizers.Sequence(steps)
         tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
             [
                 pre_tokenizers.Split(Regex(PIECES), behavior="isolated"),
                 pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
             ]
         )
-        tokenizer.decoder = decoders.ByteLevel()
+        tokenizer.decoder = decoders.Sequence([decoders.ByteLevel(), decoders.Replace("\n ", "\n")])
         trainer = trainers.BpeTrainer(
             vocab_size=vocab_size,
             special_tokens=[names[0] for names in NAMES.values()],
