@@ -1,9 +1,10 @@
-"""`moon-zoo plot`: learning curves of one or several runs; a run's retrieval gallery and calibration, drawn again."""
+"""`moon-zoo plot`: learning curves of one or several runs; a run's retrieval gallery and calibration, drawn again; two runs'
+galleries beside one another."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from moon_zoo.cli.arguments import Arguments
 from moon_zoo.cli.output import print_json
@@ -17,6 +18,7 @@ summary = "learning curves, retrieval galleries and calibration of runs"
 EXAMPLES = """\
   moon-zoo plot runs/first                       into the run's report folder
   moon-zoo plot runs/first runs/second --output both.png    curves only
+  moon-zoo plot runs/first --beside runs/second  what both found for the same queries
 """
 
 
@@ -25,7 +27,14 @@ def run(args: list[str]) -> int:
     parser = Arguments("plot", "Draw " + summary + ".", EXAMPLES)
     parser.add_argument("runs", nargs="+", metavar="RUN", help="a run's folder")
     parser.add_argument(
-        "--output", metavar="PNG", help="where the curves go; the first run's report folder when left out"
+        "--output",
+        metavar="PNG",
+        help="where the curves (with --beside: the gallery) go; the first run's report folder when left out",
+    )
+    parser.add_argument(
+        "--beside",
+        metavar="RUN",
+        help="another run, tested on the same set: both galleries in one picture, query by query",
     )
     parser.add_argument("--json", action="store_true", help="print the pictures' paths as JSON")
     options = parser.parse_strict(args)
@@ -36,8 +45,11 @@ def run(args: list[str]) -> int:
         raise UsageError(
             f"{options.output} names no picture", where="--output", change="its ending to .png, .pdf or .svg"
         )
-    pictures = _curves(folders, options.output)
-    if len(folders) == 1:
+    if options.beside is not None:
+        pictures = _beside(folders, existing(options.beside), options.output)
+    else:
+        pictures = _curves(folders, options.output)
+    if options.beside is None and len(folders) == 1:
         pictures += [*_galleries(folders[0]), *_calibrations(folders[0])]
     if not pictures:
         raise UsageError(
@@ -70,10 +82,55 @@ def _galleries(folder: RunFolder) -> list[Path]:
     kept = sorted(folder.report.glob("gallery_*.json"))
     if not kept:
         return []
-    from moon_zoo import recipes
-    from moon_zoo.cli.data import data_module
     from moon_zoo.reports.gallery import draw_gallery, load_rows
 
-    data = data_module(recipes.load(str(folder.config)))
+    data = _data(folder)
     pictures = [draw_gallery(load_rows(path), data.shards, path.with_suffix(".png")) for path in kept]
     return [picture for picture in pictures if picture is not None]
+
+
+def _beside(folders: list[RunFolder], other: RunFolder, output: str | None) -> list[Path]:
+    """One picture of both runs' results, on the split that both were evaluated on last; test before val."""
+    from moon_zoo.reports.beside import draw_beside, pairs, require_same_samples
+    from moon_zoo.reports.gallery import load_rows
+
+    if len(folders) > 1:
+        raise UsageError(
+            f"--beside compares one run with one other, and {len(folders)} are named", change="the runs, to one"
+        )
+    (run,) = folders
+    kept = {path.name for path in run.report.glob("gallery_*.json")} & {
+        path.name for path in other.report.glob("gallery_*.json")
+    }
+    if not kept:
+        raise UsageError(
+            f"{run.path} and {other.path} have no evaluation of the same split",
+            where="--beside",
+            change="--beside; or run `moon-zoo test --run` for both on the same set first",
+        )
+    name = sorted(kept)[0]  # gallery_test before gallery_val
+    rows = pairs(load_rows(run.report / name), load_rows(other.report / name))
+    data = {folder: _data(folder) for folder in (run, other)}
+    require_same_samples(rows, {str(folder.path): found.shards for folder, found in data.items()})
+    names = _names(run, other)
+    target = run.report / f"{Path(name).stem}_beside_{names[1]}.png"
+    return [draw_beside(rows, data[run].shards, Path(output) if output is not None else target, names)]
+
+
+def _names(*folders: RunFolder) -> tuple[str, str]:
+    """The models' names; the runs' where both are of one model."""
+    from moon_zoo import recipes, registry
+
+    known = {entry.class_path: name for name, entry in registry.entries("models").items()}
+    classes = [recipes.load(str(folder.config)).values["model"]["class_path"] for folder in folders]
+    found = [known.get(path, path.rpartition(".")[2]) for path in classes]
+    if len(set(found)) < len(found):
+        found = ["-".join(folder.path.parts[-2:]) for folder in folders]
+    return found[0], found[1]
+
+
+def _data(folder: RunFolder) -> Any:
+    from moon_zoo import recipes
+    from moon_zoo.cli.data import data_module
+
+    return data_module(recipes.load(str(folder.config)))

@@ -56,11 +56,13 @@ def _variants(options: argparse.Namespace) -> list[Variant]:
         from moon_zoo.cli.checkpoints import locate
 
         locate(options.ckpt_path)  # found, or fetched from a hub, before any time is spent
-    base = [(recipe,) for recipe in options.config]
+    base: list[tuple[str, ...]] = [(recipe,) for recipe in options.config]
     settings = overrides(options.set, "--set")
-    chosen = [(BASE, base)]
+    chosen: list[tuple[str, list[tuple[str, ...]]]] = [(BASE, list(base))]
     for overlay, name in zip(options.overlays, _names(options.overlays)):
-        varied = [(*one, overlay) if place >= options.from_stage else one for place, one in enumerate(base, 1)]
+        varied: list[tuple[str, ...]] = [
+            (*one, overlay) if place >= options.from_stage else one for place, one in enumerate(base, 1)
+        ]
         chosen.append((name, varied))
     found = [_variant(name, stages, settings, options.ckpt_path) for name, stages in chosen]
     # model settings are the base's: another model may not know them
