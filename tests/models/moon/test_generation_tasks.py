@@ -107,7 +107,11 @@ def test_no_answer_is_too_strange_to_be_read(answer: str) -> None:
     tasks.words_of(answer)
 
 
-@given(st.dictionaries(st.from_regex(r"[a-z]{1,8}", fullmatch=True), st.from_regex(r"[a-z]{1,5}( [a-z0-9]{1,5})?", fullmatch=True)))
+@given(
+    st.dictionaries(
+        st.from_regex(r"[a-z]{1,8}", fullmatch=True), st.from_regex(r"[a-z]{1,5}( [a-z0-9]{1,5})?", fullmatch=True)
+    )
+)
 def test_attributes_are_read_as_they_were_written(attributes: dict[str, str]) -> None:
     assert tasks.read_attributes(tasks.attribute_text(attributes)) == attributes
 

@@ -52,7 +52,7 @@ def first_fitting(name: str, fields: Mapping[str, str]) -> str | None:
 
 
 def fill(wording: str, fields: Mapping[str, str]) -> Segments:
-    """A wording with its fields filled in, cut where the token type changes.
+    """A wording with its fields filled in; every field is a segment of its own.
 
     The space before a field belongs to the field: tokenizers of byte pairs join it with the word that follows.
     """
@@ -65,8 +65,5 @@ def fill(wording: str, fields: Mapping[str, str]) -> Segments:
         if segments and is_field and segments[-1][0].endswith(" "):
             segments[-1] = (segments[-1][0][:-1], segments[-1][1])
             text = f" {text}"
-        if segments and segments[-1][1] == kind:
-            segments[-1] = (segments[-1][0] + text, kind)
-        else:
-            segments.append((text, kind))
+        segments.append((text, kind))
     return [segment for segment in segments if segment[0]]
