@@ -108,6 +108,7 @@ def _write(source: Source, options: Any, command: str, counts: Counts) -> dict[s
             command=command,
             max_samples=options.max_samples_per_shard,
             extras=source.extras,
+            parents_of=source.parents,
             min_count=source.min_count,
         )
 

@@ -304,6 +304,7 @@ def write_splits(
     overwrite: bool = False,
     extra: dict[str, Any] | None = None,
     extras: Mapping[str, Mapping[str, Any]] | None = None,
+    parents_of: Mapping[str, Sequence[str]] | None = None,
     min_count: int = 1,
     block_rows: int = 16384,
     **about: Any,
@@ -319,6 +320,8 @@ def write_splits(
         overwrite: Replace the sets that are at ``out``.
         extra: Free JSON for every manifest.
         extras: Split to more of it for that split's manifest; may be filled while samples are drawn.
+        parents_of: Split to the sets it is made from (see ``parents`` of `ShardWriter`), of samples that are no rows of
+            impressions; may be filled before the split's first sample.
         min_count: Of impressions: a value that fewer training rows have counts as out of vocabulary, unless a model
             says otherwise. All values are written.
         block_rows: Of impressions: rows of a block.
@@ -335,7 +338,7 @@ def write_splits(
     with Publication(out, overwrite=overwrite) as publication:
 
         def writer(split: str, **more: Any) -> ShardWriter:
-            return ShardWriter(publication.folder / split, **about, **more)
+            return ShardWriter(publication.folder / split, **{**about, **more})
 
         try:
             for split, key, sample in samples:
@@ -352,7 +355,8 @@ def write_splits(
                     spool.add(split, key, sample)
                     continue
                 if split not in writers:
-                    writers[split] = writer(split, kind=kind or sample.kind, extra=extra)
+                    parents = {"parents": parents_of[split]} if parents_of is not None and split in parents_of else {}
+                    writers[split] = writer(split, kind=kind or sample.kind, extra=extra, **parents)
                 writers[split].write(key, cast(Sample, sample))
             for split, one in writers.items():
                 one.extra |= (extras or {}).get(split, {})

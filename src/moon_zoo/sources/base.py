@@ -43,6 +43,7 @@ class Source(ABC):
         skipped: What was left out under ``on_error="skip"``: reason to count.
         notes: What is worth knowing about the data but no fault; shown after packing.
         extras: Split to free JSON for its manifest; may be filled while reading.
+        parents: Split to fingerprints of the sets it is made from; filled before the split's first sample.
     """
 
     summary: ClassVar[str]
@@ -58,6 +59,7 @@ class Source(ABC):
         self.skipped: Counter[str] = Counter()
         self.notes: list[str] = []
         self.extras: dict[str, dict[str, Any]] = {}
+        self.parents: dict[str, list[str]] = {}
 
     @abstractmethod
     def read(self) -> Iterator[Packed]:
