@@ -1,0 +1,35 @@
+"""The rectangle with the largest sum, for whole batches: Kadane's running maximum over every pair of rows.
+
+A threshold is subtracted from a saliency map first; then the rectangle of largest sum is the one that takes in as much of
+the product and as little else as it can (Lampert et al. 2008, "Beyond sliding windows", find it by branch and bound; a map
+of 32 x 32 is searched whole).
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def largest_box(scores: Tensor) -> tuple[Tensor, Tensor]:
+    """The rectangle of largest sum in each map.
+
+    Args:
+        scores: Gains and losses, ``(batch, height, width)``.
+
+    Returns:
+        Its ``(left, top, right, bottom)`` in cells, right and bottom exclusive, int64 ``(batch, 4)``, at least one cell;
+        and its sum, ``(batch,)``.
+    """
+    height = scores.shape[1]
+    above = F.pad(scores.cumsum(1), (0, 0, 1, 0))  # (batch, height + 1, width): sums of the rows above
+    tops, bottoms = torch.triu_indices(height + 1, height + 1, 1)
+    beside = F.pad((above[:, bottoms] - above[:, tops]).cumsum(-1), (1, 0))  # (batch, pairs, width + 1)
+    lowest, lefts = beside.cummin(-1)
+    sums, rights = (beside[..., 1:] - lowest[..., :-1]).max(-1)  # (batch, pairs)
+    best, pair = sums.max(-1)
+    right = rights.gather(1, pair[:, None])
+    left = lefts.take_along_dim(pair[:, None, None], 1)[:, 0].gather(1, right)
+    corners = [left[:, 0], tops[pair], right[:, 0] + 1, bottoms[pair]]
+    return torch.stack(corners, 1), best
