@@ -99,7 +99,7 @@ def _parser() -> Arguments:
 
 def _sets(paths: list[str]) -> list[str]:
     """Every set at the given paths; a folder of sets gives all of them."""
-    from moon_zoo.cli.inspect import find_sets
+    from moon_zoo.data.sets import find_sets
 
     return [found for path in paths for found in ([path] if _streamed(path) else find_sets(path).values())]
 

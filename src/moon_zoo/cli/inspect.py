@@ -12,6 +12,7 @@ from moon_zoo.cli.arguments import Arguments
 from moon_zoo.cli.inspect_impressions import describe_rows, print_rows, row_at
 from moon_zoo.cli.output import print_json, print_table, say
 from moon_zoo.cli.pack import size
+from moon_zoo.data.sets import find_sets
 from moon_zoo.errors import DataError, Faults, UsageError, ZooError, did_you_mean
 
 if TYPE_CHECKING:
@@ -79,37 +80,6 @@ def _parser() -> Arguments:
     parser.add_argument("--count", type=int, default=24, help="samples of each set on the sheet (24)")
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser
-
-
-def find_sets(path: str) -> dict[str, str]:
-    """Name to path of the sets at ``path``: itself, or those in the folders below it.
-
-    Raises:
-        DataError: There is none; the message says what is there instead.
-    """
-    from moon_zoo.data.manifest import read_manifest
-    from moon_zoo.data.publishing import MANIFEST_NAME
-
-    folder = Path(path)
-    if folder.is_dir() and not (folder / MANIFEST_NAME).is_file():
-        below = sorted(child for child in folder.iterdir() if (child / MANIFEST_NAME).is_file())
-        if below:
-            return {child.name: str(child) for child in sorted(below, key=_split_order)}
-        deeper = sorted(folder.glob(f"*/*/{MANIFEST_NAME}"))
-        if deeper:
-            raise DataError(
-                f"{path} holds no shards, but folders below it do",
-                where=path,
-                change=f"the path, for example to {deeper[0].parents[1]}",
-            )
-    read_manifest(path)  # raises with a message of its own where there is nothing
-    name = folder.parent.name if folder.name == MANIFEST_NAME else folder.name
-    return {name or path: path}
-
-
-def _split_order(folder: Path) -> tuple[int, str]:
-    known = ("train", "val", "test", "items")
-    return (known.index(folder.name) if folder.name in known else len(known), folder.name)
 
 
 def describe(path: str) -> dict[str, Any]:
