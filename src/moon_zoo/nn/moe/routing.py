@@ -46,7 +46,8 @@ class Router(nn.Module):
     def forward(self, hidden: Tensor) -> Tensor:
         """Logits ``(tokens, N)``, float32, of hidden states ``(tokens, dim)``."""
         # Half precision here moves tokens between experts: near-ties are common, as experts begin as copies.
-        with torch.autocast(hidden.device.type, enabled=False):
+        kind = "cpu" if hidden.is_meta else hidden.device.type  # the meta device knows no autocast
+        with torch.autocast(kind, enabled=False):
             return F.linear(hidden.float(), self.weight.float())
 
 

@@ -104,6 +104,10 @@ class MultimodalLM(nn.Module):
         """Cosines and sines of positions ``(3, batch, length)``, each ``(batch, length, head_dim)``."""
         raise NotImplementedError
 
+    def save_photo_processor(self, folder: Path) -> None:
+        """Write transformers' ``preprocessor_config.json``, by which it reads photos at this model's size."""
+        raise NotImplementedError
+
     # what follows from it
 
     @property
@@ -233,12 +237,20 @@ class MultimodalLM(nn.Module):
         dtype = str(self.lm.dtype).removeprefix("torch.")
         return {"attn_implementation": self.text_model.config._attn_implementation, "dtype": dtype}
 
+    def save_plain(self, folder: Path, **options: Any) -> None:
+        """Write a folder that transformers loads by itself; see `moon_zoo.nn.multimodal.plain.save_plain`."""
+        from moon_zoo.nn.multimodal.plain import save_plain
+
+        save_plain(self, folder, **options)
+
     def set_gradient_checkpointing(self, enabled: bool) -> None:
         """Whether layers of photos and text are computed again in the backward pass instead of being kept."""
-        if enabled:
-            self.lm.gradient_checkpointing_enable({"use_reentrant": False})
-        else:
-            self.lm.gradient_checkpointing_disable()
+        verb = "enable" if enabled else "disable"
+        # newer transformers says `activation`, and warns of `gradient`
+        found = getattr(self.lm, f"activation_checkpointing_{verb}", None) or getattr(
+            self.lm, f"gradient_checkpointing_{verb}"
+        )
+        found(*([{"use_reentrant": False}] if enabled else []))
 
 
 def attention_mask(mask: Tensor, attention: Attention, queries: int | None = None) -> Tensor:

@@ -77,7 +77,13 @@ def overridden(config: Any, values: Mapping[str, Any]) -> Any:
         RecipeError: Names or types that it does not know.
     """
     parts = split_parts(type(config), values)
-    return made(type(config), parts, config.to_dict())
+    base = config.to_dict()
+    text, vision = parts["text_config"], parts["vision_config"]
+    if "num_hidden_layers" in text:
+        text.setdefault("layer_types", None)  # one per layer; worked out anew
+    if "hidden_size" in text and "out_hidden_size" in base["vision_config"]:
+        vision.setdefault("out_hidden_size", text["hidden_size"])
+    return made(type(config), parts, base)
 
 
 def made(config_class: Any, parts: Mapping[str, Mapping[str, Any]], base: Mapping[str, Any]) -> Any:
@@ -93,7 +99,7 @@ def made(config_class: Any, parts: Mapping[str, Mapping[str, Any]], base: Mappin
         whole[name] = {**base.get(name, {}), **parts[name]}
     try:
         return config_class(**whole)
-    except (StrictDataclassError, ValueError, TypeError, KeyError) as error:
+    except (StrictDataclassError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise RecipeError(
             f"the backbone's configuration does not take these options: {' '.join(str(error).split())[:300]}",
             where=WHERE,

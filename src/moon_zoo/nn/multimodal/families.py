@@ -7,8 +7,8 @@ is never run.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Final
 
@@ -139,31 +139,58 @@ def _fit_tokens(config: Any, name: str, vocab_size: int | None, special: Special
 def _from_config(adapter: type[MultimodalLM], config: Any, how: Mapping[str, Any]) -> Any:
     try:
         return adapter.lm_class()._from_config(config, **how)
-    except (ValueError, ImportError) as error:
+    except (ValueError, ImportError, KeyError, IndexError) as error:
         raise RecipeError(
-            f"a backbone of these numbers cannot be built: {_first_line(error)}",
+            f"a backbone of these numbers cannot be built: {type(error).__name__}: {_first_line(error)}",
             change="model.init_args.backbone_options",
         ) from error
 
 
 def _from_weights(adapter: type[MultimodalLM], name: str, config: Any, how: Mapping[str, Any]) -> Any:
+    from safetensors import SafetensorError
+
     safe = {"use_safetensors": True, "trust_remote_code": False}
+    # what does not fit is refused below, in words
+    wanted = {"output_loading_info": True, "ignore_mismatched_sizes": True}
     try:
-        lm, found = adapter.lm_class().from_pretrained(name, config=config, output_loading_info=True, **how, **safe)
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+        with _quietly():
+            lm, found = adapter.lm_class().from_pretrained(name, config=config, **wanted, **how, **safe)
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
         raise _cannot_load(name, error) from error
-    missing = sorted(found["missing_keys"])
-    if missing:
-        raise CheckpointError(
-            f"{len(missing)} of the backbone's weights are not there, the first is {missing[0]}",
-            where=name,
-            change="model.init_args.backbone_options, to the sizes that were trained",
-        )
+    faults = {
+        "are of other sizes than its configuration": sorted(key[0] for key in found["mismatched_keys"]),
+        "are not there": sorted(found["missing_keys"]),
+    }
+    for fault, names in faults.items():
+        if names:
+            raise CheckpointError(
+                f"{len(names)} of the backbone's weights {fault}, such as {names[0]}",
+                where=name,
+                change="model.init_args.backbone_options, to the sizes that were trained",
+            )
     return lm
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without transformers' reports and bars, which say at length what our messages say."""
+    from transformers.utils import logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
 
 
 def _cannot_load(name: str, error: Exception) -> CheckpointError:
     kind = "folder" if Path(name).exists() else "hub name"
+    if kind == "hub name" and (name.startswith(("/", ".", "~")) or name.count("/") != 1):
+        kind = "there is no such folder"
     return CheckpointError(
         f"the backbone {name} ({kind}) cannot be loaded: {_first_line(error)}",
         change="model.init_args.backbone to a folder that holds config.json and model.safetensors, or to null for a "

@@ -8,6 +8,7 @@ attention, where transformers loops over photos; the patch embedding is a produc
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -96,6 +97,20 @@ class Qwen25VL(MultimodalLM):
             hidden = block(hidden, position_embeddings=rotations, window=window)
         merged = self.visual.merger(hidden).view(len(photos), self.photo_tokens, -1)
         return merged if self.windows is None else merged[:, self.back]
+
+    def save_photo_processor(self, folder: Path) -> None:
+        """See `MultimodalLM`."""
+        from transformers import Qwen2VLImageProcessor
+
+        area = self.photo_size * self.photo_size
+        Qwen2VLImageProcessor(
+            size={"shortest_edge": area, "longest_edge": area},  # fewest and most pixels, in spite of their names
+            patch_size=self.patch,
+            merge_size=self.merge,
+            temporal_patch_size=self.visual.patch_embed.temporal_patch_size,
+            image_mean=list(MEAN),
+            image_std=list(STD),
+        ).save_pretrained(folder)
 
     def _embed_patches(self, photos: Tensor) -> Tensor:
         """``(photos, 3, size, size)`` to ``(photos, patches, vision hidden)``, in the order of windows and merged squares."""

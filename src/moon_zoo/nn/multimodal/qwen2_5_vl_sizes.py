@@ -108,8 +108,8 @@ def tiny_config(values: Mapping[str, Any], *, vocab_size: int, special: SpecialT
     parts = split_parts(Qwen2_5_VLConfig, values)
     text, vision = {**TINY_TEXT, **parts["text_config"]}, {**TINY_VISION, **parts["vision_config"]}
     _whole_numbers({**text, **{f"vision_config.{name}": value for name, value in vision.items()}})
-    text.setdefault("rope_parameters", {"rope_type": "default", "rope_theta": ROPE_THETA})
-    text["rope_parameters"] = {"mrope_section": sections(text), **text["rope_parameters"]}
+    rope = {"rope_type": "default", "rope_theta": ROPE_THETA, "mrope_section": sections(text)}
+    text["rope_parameters"] = {**rope, **_mapping(text.get("rope_parameters") or {}, "rope_parameters")}
     vision.setdefault("fullatt_block_indexes", list(range(vision["depth"])))  # photos are small: no windows
     vision.setdefault("window_size", photo_size)
     vision["out_hidden_size"] = text["hidden_size"]
@@ -149,12 +149,28 @@ def check_sizes(config: Any, photo_size: int) -> None:
         )
     _heads(text.hidden_size, text.num_attention_heads, "num_attention_heads", 2)
     _heads(vision.hidden_size, vision.num_heads, "vision_config.num_heads", 4)
+    pairs = text.hidden_size // text.num_attention_heads // 2
+    section = text.rope_parameters.get("mrope_section", [])
+    if sum(section) != pairs:
+        raise RecipeError(
+            f"mrope_section {section} must add up to {pairs}, half of a head's numbers",
+            where=f"{WHERE}.rope_parameters",
+            change="mrope_section"
+            if section
+            else f"it to hold mrope_section: [{', '.join(map(str, sections(vars(text))))}]",
+        )
     if text.num_attention_heads % text.num_key_value_heads != 0:
         raise RecipeError(
             f"{text.num_attention_heads} heads cannot share {text.num_key_value_heads} keys",
             where=f"{WHERE}.num_key_value_heads",
             change=f"it to a divisor of {text.num_attention_heads}",
         )
+
+
+def _mapping(value: Any, name: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise RecipeError(f"{name} must be a mapping, not {value!r}", where=f"{WHERE}.{name}", change="it")
+    return value
 
 
 def _heads(hidden_size: int, heads: int, name: str, multiple: int) -> None:

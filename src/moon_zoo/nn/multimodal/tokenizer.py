@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from moon_zoo.data.text import TextTokenizer
+from moon_zoo.errors import CheckpointError
 from moon_zoo.nn.multimodal.special_tokens import NAMES, SpecialTokens
 
 PIECES = r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+|\s*[\r\n]+|\s+"
@@ -38,6 +39,18 @@ class MultimodalTokenizer(TextTokenizer):
         # a title that spells <|image_pad|> is a title
         self._tokenizer.encode_special_tokens = True
         self.special = SpecialTokens.found(self._tokenizer.token_to_id, "the tokenizer's vocabulary")
+
+    @classmethod
+    def from_pretrained(cls, name: str) -> Self:
+        """The tokenizer of a transformers model, by hub name or local folder.
+
+        Raises:
+            CheckpointError: There is none, it has no fast form, or it lacks special tokens.
+        """
+        try:
+            return super().from_pretrained(name)
+        except CheckpointError as error:
+            raise CheckpointError(error.what, where=name, change=error.change) from error
 
     @classmethod
     def train(cls, texts: Iterable[str], vocab_size: int, *, lowercase: bool = True) -> Self:
