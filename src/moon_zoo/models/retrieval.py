@@ -25,6 +25,7 @@ from moon_zoo.metrics.bank import EmbeddingBank, Rows, retrieval_figures, top_re
 from moon_zoo.metrics.uniformity import alignment, uniformity
 from moon_zoo.metrics.zero_shot import ZeroShotAccuracy
 from moon_zoo.models.base import GalleryRow, Shown
+from moon_zoo.nn.matryoshka import prefix
 from moon_zoo.nn.positives import Groups
 from moon_zoo.nn.tiles import Exclusions, tiled_logsumexp
 
@@ -143,11 +144,13 @@ class RetrievalEvaluation:
             embeddings, batch["item_id"], batch["spu_id"], batch["category"], batch["index"], there & batch["valid"]
         )
 
-    def compute(self, scale: Tensor) -> dict[str, float]:
+    def compute(self, scale: Tensor, prefixes: Sequence[int] = ()) -> dict[str, float]:
         """Every figure of `moon_zoo.metrics.catalogue` that the split allows.
 
         Args:
             scale: ``1 / temperature``, for the loss.
+            prefixes: Sizes of Matryoshka prefixes, whose recall is computed too, as ``matryoshka/<size>/<task>/recall@<k>`` of
+                the first task that the split can ask.
         """
         self._rows = {name: _rows_of(bank) for name, bank in self._banks.items()}
         for name in ("item", "item_photo", "item_text"):
@@ -165,9 +168,21 @@ class RetrievalEvaluation:
             if accuracy == accuracy:  # not NaN: something was counted
                 figures[key] = accuracy
                 figures[f"{key}_chance"] = 1 / len(metric.class_ids)
+        for size in prefixes:
+            figures |= self._prefix_figures(size)
         figures |= self._spread()
         loss = self._loss(scale)
         return figures if loss is None else {"loss": loss, **figures}
+
+    def _prefix_figures(self, size: int) -> dict[str, float]:
+        """Recall by the first ``size`` numbers of the embeddings alone."""
+        task = next(iter(self._tasks()), None)
+        if task is None:
+            return {}
+        queries, documents = (_prefixed(rows, size) for rows in self._pair(task))
+        found = retrieval_figures(task.name, queries, documents, ks=KS, pass_over_own_item=task.pass_over_own_item)
+        wanted = [f"{task.name}/recall@{k}" for k in KS]
+        return {f"matryoshka/{size}/{name}": found[name] for name in wanted if found[f"{task.name}/num_queries"] > 0}
 
     def _spread(self) -> dict[str, float]:
         """Alignment of queries with their own products, and uniformity of the products."""
@@ -237,6 +252,10 @@ class RetrievalEvaluation:
                 shown = tuple(Shown(documents_split, place, "item", score, right) for place, score, right in results)
                 rows.append(GalleryRow(task.name, Shown(split, index, part), shown))
         return rows
+
+
+def _prefixed(rows: Rows, size: int) -> Rows:
+    return Rows(prefix(rows.embeddings, size), rows.items, rows.spus, rows.categories, rows.positions)
 
 
 def _rows_of(bank: EmbeddingBank) -> Rows | None:

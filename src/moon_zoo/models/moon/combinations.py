@@ -119,4 +119,4 @@ def drawn_combination(shares: Mapping[str, float], seed: int, step: int) -> str:
         point -= share
         if point < 0:
             return name
-    return next(reversed(shares))
+    return next(reversed(list(shares)))

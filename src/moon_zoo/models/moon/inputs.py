@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -23,15 +23,8 @@ from moon_zoo.models.moon.photos import Photo, PhotoBlocks, item_photos, photo_a
 from moon_zoo.models.moon.texts import TextBlock, TextTensors
 
 if TYPE_CHECKING:
+    from moon_zoo.models.moon.generation_inputs import GenerationInputs
     from moon_zoo.nn.multimodal.tokenizer import MultimodalTokenizer
-
-
-class GenerationPart(Protocol):
-    """What the generative tasks add to a sample."""
-
-    def sample(self, product: Product, draw: Draw) -> dict[str, Tensor]:
-        """Tensors of one task of a product."""
-        ...
 
 
 class MoonInputs:
@@ -42,8 +35,9 @@ class MoonInputs:
         item: Photos and crops of an item.
         query_text: The text block of queries.
         item_text: The text block of items.
-        tokenizer: Of a named model; None trains one on the training shards' own text.
+        tokenizer: Hub name or folder, read when it is first needed; None trains one on the training shards' own text.
         vocab_size: Largest vocabulary of a trained tokenizer.
+        generation: The generative tasks, whose tensors every sample then has too; None without.
         hard_negatives: Items passed over that training reads of each search, at most.
         max_training_texts: How many samples a tokenizer is trained on.
     """
@@ -55,8 +49,9 @@ class MoonInputs:
         *,
         query_text: TextBlock,
         item_text: TextBlock,
-        tokenizer: MultimodalTokenizer | None = None,
+        tokenizer: str | None = None,
         vocab_size: int = 4096,
+        generation: GenerationInputs | None = None,
         hard_negatives: int = 0,
         max_training_texts: int = 100_000,
     ) -> None:
@@ -64,12 +59,13 @@ class MoonInputs:
         self.item = item
         self.query_text = query_text
         self.item_text = item_text
-        self.tokenizer = tokenizer
+        self.tokenizer_name = tokenizer
         self.vocab_size = vocab_size
         self.hard_negatives = hard_negatives
         self.max_training_texts = max_training_texts
+        self.generation = generation
         self.attribute_names: tuple[str, ...] = ()
-        self.generation: GenerationPart | None = None
+        self._tokenizer: MultimodalTokenizer | None = None
 
     # What comes from data -----------------------------------------------------------------------------------------
 
@@ -78,13 +74,40 @@ class MoonInputs:
         from moon_zoo.nn.multimodal.tokenizer import MultimodalTokenizer
 
         self.attribute_names = tuple(sorted(manifest.vocabularies.get("attributes", {})))
-        if self.tokenizer is None:
+        if self._tokenizer is None and self.tokenizer_name is None:
             texts = (text for sample in islice(samples, self.max_training_texts) for text in self._texts(sample))
-            self.tokenizer = MultimodalTokenizer.train(texts, self.vocab_size)
+            self._use(MultimodalTokenizer.train(texts, self.vocab_size))
+
+    @property
+    def tokenizer(self) -> MultimodalTokenizer:
+        """The tokenizer: trained, restored, or now read by its name.
+
+        Raises:
+            CheckpointError: The named one cannot be loaded, or lacks special tokens.
+        """
+        from moon_zoo.nn.multimodal.tokenizer import MultimodalTokenizer
+
+        if self._tokenizer is None:
+            if self.tokenizer_name is None:
+                raise RuntimeError("the inputs have no tokenizer yet: call fit or load_state_dict first")
+            self._use(MultimodalTokenizer.from_pretrained(self.tokenizer_name))
+        assert self._tokenizer is not None
+        return self._tokenizer
+
+    @property
+    def has_tokenizer(self) -> bool:
+        """Whether there is one already."""
+        return self._tokenizer is not None
+
+    def _use(self, tokenizer: MultimodalTokenizer) -> None:
+        self._tokenizer = tokenizer
+        if self.generation is not None:
+            self.generation.tokenizer = tokenizer
 
     def state_dict(self) -> dict[str, Any]:
         """Tokenizer and attribute names, as plain values."""
-        tokenizer = None if self.tokenizer is None else self.tokenizer.state_dict()
+        known = self.has_tokenizer or self.tokenizer_name is not None
+        tokenizer = self.tokenizer.state_dict() if known else None
         return {"tokenizer": tokenizer, "attribute_names": list(self.attribute_names)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -93,7 +116,7 @@ class MoonInputs:
 
         self.attribute_names = tuple(state["attribute_names"])
         if state["tokenizer"] is not None:
-            self.tokenizer = MultimodalTokenizer.from_state(state["tokenizer"])
+            self._use(MultimodalTokenizer.from_state(state["tokenizer"]))
 
     # Samples ------------------------------------------------------------------------------------------------------
 
@@ -103,11 +126,11 @@ class MoonInputs:
         Returns:
             For each side (``query``, ``item``): ``{side}_photos`` uint8 ``(blocks, 3, size, size)``, ``{side}_photo_mask``
             ``(blocks,)``; ``{side}_token_ids`` int64, ``{side}_token_mask``, ``{side}_token_type`` int8 and
-            ``{side}_token_title`` bool, ``(tokens,)``; bool scalars ``has_{side}_photo`` and ``has_{side}_text``. In training with
-            hard negatives the same of ``negative`` with a leading ``(negatives,)``, and ``negative_mask``, ``negative_item_id``,
-            ``negative_spu_id`` ``(negatives,)``. ``item_id``, ``spu_id``, ``category``, ``behaviour``, ``attributes`` as in
-            `moon_zoo.data.identity`. ``photos_cut`` and ``tokens_cut``: what found no room, int64 scalars. With generation what
-            its tasks add.
+            ``{side}_token_title`` bool, ``(tokens,)``; bool scalars ``has_{side}_photo`` and ``has_{side}_text``. In training
+            with hard negatives the same of ``negative`` with a leading ``(negatives,)``, and ``negative_mask``,
+            ``negative_item_id``, ``negative_spu_id`` ``(negatives,)``. ``item_id``, ``spu_id``, ``category``, ``behaviour``,
+            ``attributes`` as in `moon_zoo.data.identity`. ``photos_cut`` and ``tokens_cut``: what found no room, int64
+            scalars. With generation what its tasks add.
 
         Raises:
             DataError: A photo cannot be decoded.
@@ -128,6 +151,7 @@ class MoonInputs:
         if self.hard_negatives > 0 and draw.training:
             tensors |= self._negatives(sample.hard_negatives if isinstance(sample, Search) else [], draw)
         if self.generation is not None:
+            assert self.tokenizer is not None  # read by now, and known to the tasks
             tensors |= self.generation.sample(item, draw)
         return tensors
 
@@ -139,22 +163,11 @@ class MoonInputs:
         """A query of words alone, as `sample` gives one, without a batch axis."""
         return self._side("query", self.query, [], self._words(text), Draw(), "")
 
-    @property
-    def pad_id(self) -> int:
-        """Id of padding."""
-        return self._tokenizer.pad_id
-
-    @property
-    def _tokenizer(self) -> MultimodalTokenizer:
-        if self.tokenizer is None:
-            raise RuntimeError("the inputs have no tokenizer yet: call fit or load_state_dict first")
-        return self.tokenizer
-
     def _words(self, text: str) -> TextTensors:
-        return self.query_text.words(text, self._tokenizer, self.pad_id)
+        return self.query_text.words(text, self.tokenizer)
 
     def _product_text(self, product: Product) -> TextTensors:
-        return self.item_text.product(field_texts(product), self._tokenizer, self.pad_id)
+        return self.item_text.product(field_texts(product), self.tokenizer)
 
     def _side(
         self, side: str, blocks: PhotoBlocks, photos: Sequence[Photo], text: TextTensors, draw: Draw, title: str
@@ -196,5 +209,7 @@ class MoonInputs:
         found: list[str] = []
         if isinstance(sample, Search) and sample.query_text:
             found.append(sample.query_text)
-        texts = field_texts(sample.item if isinstance(sample, Search) else sample)
-        return found + [texts[field] for field in self.item_text.fields if texts[field]]
+        product = sample.item if isinstance(sample, Search) else sample
+        texts = field_texts(product)
+        found += [texts[field] for field in self.item_text.fields if texts[field]]
+        return found if self.generation is None else found + self.generation.training_texts(product)

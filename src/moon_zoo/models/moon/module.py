@@ -8,7 +8,7 @@ there.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -18,13 +18,30 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor, nn
 
 from moon_zoo.data.identity import behaviour_id, wanted_behaviours
+from moon_zoo.data.kinds import Product
 from moon_zoo.data.product_text import check_text_fields
 from moon_zoo.data.transforms import PhotoTransform
-from moon_zoo.errors import RecipeError
-from moon_zoo.models.base import ExportPart, GalleryRow, LRSchedule, ZooModule
+from moon_zoo.models.base import GalleryRow, LRSchedule, ZooModule
+from moon_zoo.models.moon import figures as _figures  # noqa: F401  (known to tables from here on)
+from moon_zoo.models.moon.building import (
+    FIELD_SEPARATOR,
+    add_adapters,
+    check_generation,
+    check_numbers,
+    from_elsewhere,
+    install_experts,
+    special_tokens,
+    tokenizer_of,
+    with_adapters,
+    write_backbone,
+)
 from moon_zoo.models.moon.combinations import COMBINATIONS, ITEMS, Parts, checked_combinations, drawn_combination
+from moon_zoo.models.moon.generation import generate, generation_loss, predicted_columns
+from moon_zoo.models.moon.generation_evaluation import GenerationEvaluation
+from moon_zoo.models.moon.generation_inputs import GenerationInputs
 from moon_zoo.models.moon.inputs import MoonInputs
-from moon_zoo.models.moon.network import MoonNetwork, add_statistics, embed_rows, per_sample
+from moon_zoo.models.moon.network import MoonNetwork, add_statistics, embed_rows, joined, per_sample
+from moon_zoo.models.moon.notes import CutNotes
 from moon_zoo.models.moon.objectives import (
     Encoded,
     LossName,
@@ -35,16 +52,14 @@ from moon_zoo.models.moon.objectives import (
 )
 from moon_zoo.models.moon.photos import Crop, MissingBoxes, PhotoBlocks
 from moon_zoo.models.moon.texts import TextBlock
-from moon_zoo.models.pretrained import HERE
 from moon_zoo.models.retrieval import RetrievalEvaluation, class_embeddings
 from moon_zoo.nn.augment import PhotoAugment
 from moon_zoo.nn.grad_cache import cached_embeddings, split_batch
-from moon_zoo.nn.moe.install import install, upcycled
+from moon_zoo.nn.moe.install import upcycled
 from moon_zoo.nn.moe.losses import expert_load, load_balance, unstack, z_loss
 from moon_zoo.nn.moe.routing import Guidance
 from moon_zoo.nn.multimodal.backbone import Attention
 from moon_zoo.nn.multimodal.families import build_backbone
-from moon_zoo.nn.multimodal.special_tokens import NAMES, SpecialTokens
 
 log = logging.getLogger(__name__)
 
@@ -56,11 +71,11 @@ class Moon(ZooModule):
     """A generative multimodal LLM with guided experts, as an encoder of queries and products.
 
     Args:
-        backbone: A multimodal LLM of transformers (``Qwen/Qwen2.5-VL-3B-Instruct``) by hub name or local folder; null builds a
-            tiny one from numbers.
+        backbone: A multimodal LLM of transformers (``Qwen/Qwen2.5-VL-3B-Instruct``) by hub name or local folder; null builds
+            a tiny one from numbers.
         backbone_pretrained: With a name: whether to load its weights or only its configuration.
-        backbone_options: Numbers of the tiny one (``hidden_size``, ``num_hidden_layers``, ``vision_config: {...}``), or overrides
-            of the named one's configuration.
+        backbone_options: Numbers of the tiny one (``hidden_size``, ``num_hidden_layers``, ``vision_config: {...}``), or
+            overrides of the named one's configuration.
         photo_size: Side of the square photos and crops, in pixels.
         max_photos: Most photos of an item that are read; catalogue photos first.
         crop: Which photos are followed by the crop of their core region: ``none``, ``first`` or ``all``.
@@ -73,8 +88,8 @@ class Moon(ZooModule):
         text_fields: What an item's text is made of, in order: title, category, attributes, description.
         text_priority: Which fields are given room first; what is last is cut first.
         attention: ``bidirectional`` or ``causal``. Writing is always causal.
-        guidance: How experts are chosen: ``hard`` by field, ``additive`` field's expert beside the router's, ``none`` by the router
-            alone; ``dense`` for no experts.
+        guidance: How experts are chosen: ``hard`` by field, ``additive`` field's expert beside the router's, ``none`` by the
+            router alone; ``dense`` for no experts.
         num_experts: Experts of a layer, the category's and the attributes' included.
         top_k: General experts of a token.
         moe_layers: Layers that get experts: ``all``, the last so many, or a list of numbers from 0.
@@ -102,12 +117,27 @@ class Moon(ZooModule):
         similarity_ceiling: Negatives whose cosine to the query exceeds that of its positive by more than this are left out as
             probably no negatives; null keeps all.
         dual_level: Weight of the alignment of items' photos with their own titles, both directions; 0 for none.
-        contrastive_weight: Weight of everything above; 0 for a training that only writes.
+        filter_threshold: Pairs that look wrong to the model (MOON2's phi under this, such as 0.6) count less; null counts all
+            alike.
+        contrastive_weight: Weight of everything above; 0 for a training that only writes, whose best checkpoint is then the one
+            of the least ``val/generation/loss``.
+        generation: Ratio of each generative task that is trained beside: describe, attributes, title, main_subject; null
+            for none.
+        generation_weight: Weight of their loss.
+        generation_share: Share of every batch that is also written about.
+        generation_photos: Most photos that a question shows.
+        generation_tokens: Longest question, in tokens; photos come on top.
+        answer_tokens: Longest answer, in tokens.
+        words_share: How often a question shows the seller's words beside the photos.
+        generation_samples: Samples of an evaluated split that answers are written for; the loss is of all samples.
+        predict_tasks: Tasks whose answers ``predict`` adds as columns; they need ``generation``.
         matryoshka: Prefix sizes of the embedding that are trained to stand alone; null for none.
         micro_batch_size: Encode this many samples at a time (GradCache): memory as for them, loss over the whole batch; null
             encodes the batch at once.
         gradient_checkpointing: Whether layers are computed again in the backward pass instead of kept in memory.
         freeze: ``vision`` keeps the part that reads photos as it is.
+        lora: Low-rank adapters on the backbone's linear layers, which alone (and the experts) are then trained: ``rank``,
+            ``alpha``, ``dropout``, ``targets``, ``vision``, ``train_experts``; null trains all weights.
         crop_scale: Smallest and largest share of a photo's area that a training crop keeps; crops of core regions are only
             shifted a little.
         horizontal_flip: Whether training photos are mirrored half of the time.
@@ -170,11 +200,22 @@ class Moon(ZooModule):
         queue_warmup_steps: int = 0,
         similarity_ceiling: float | None = None,
         dual_level: float = 0.0,
+        filter_threshold: float | None = None,
         contrastive_weight: float = 1.0,
+        generation: dict[str, float] | None = None,
+        generation_weight: float = 1.0,
+        generation_share: float = 1.0,
+        generation_photos: int = 1,
+        generation_tokens: int = 64,
+        answer_tokens: int = 48,
+        words_share: float = 0.5,
+        generation_samples: int = 64,
+        predict_tasks: Sequence[str] = (),
         matryoshka: Sequence[int] | None = None,
         micro_batch_size: int | None = None,
         gradient_checkpointing: bool = False,
         freeze: Literal["none", "vision"] = "none",
+        lora: dict[str, Any] | None = None,
         crop_scale: tuple[float, float] = (0.5, 1.0),
         horizontal_flip: bool = True,
         augment: dict[str, float] | None = None,
@@ -186,17 +227,52 @@ class Moon(ZooModule):
         lr_scheduler: LRSchedulerCallable | None = None,
         warmup_steps: int = 0,
     ) -> None:
+        check_numbers(
+            max_photos=max_photos,
+            max_tokens=max_tokens,
+            max_query_tokens=max_query_tokens,
+            hard_negatives=hard_negatives,
+            dual_level=dual_level,
+            contrastive_weight=contrastive_weight,
+            generation_weight=generation_weight,
+            micro_batch_size=micro_batch_size,
+        )
+        check_generation(generation, generation_share, contrastive_weight, predict_tasks)
         fields = check_text_fields(text_fields, "text_fields")
         priority = check_text_fields(text_priority, "text_priority")
         photo = PhotoTransform(photo_size, crop_scale=crop_scale, horizontal_flip=horizontal_flip, resize=resize)
+        built = build_backbone(
+            backbone,
+            pretrained=backbone_pretrained,
+            options=backbone_options,
+            photo_size=photo_size,
+            vocab_size=vocab_size if backbone is None else None,
+            special=special_tokens(backbone, tokenizer),
+        )
+        tasks = None
+        if generation is not None:
+            tasks = GenerationInputs(
+                photo,
+                generation,
+                photo_tokens=built.photo_tokens,
+                max_photos=generation_photos,
+                max_tokens=generation_tokens,
+                max_answer_tokens=answer_tokens,
+                words_share=words_share,
+                predict_tasks=tuple(predict_tasks),
+            )
+        named = tokenizer if tokenizer is not None else tokenizer_of(backbone)
+        separator = "" if named is None and backbone is None else FIELD_SEPARATOR
         query_tokens = max_tokens if max_query_tokens is None else max_query_tokens
         super().__init__(
             MoonInputs(
                 PhotoBlocks(photo, 1, crop=crop, missing_boxes=missing_boxes),
                 PhotoBlocks(photo, max_photos, crop=crop, missing_boxes=missing_boxes),
                 query_text=TextBlock(query_tokens, ("title",), ("title",)),
-                item_text=TextBlock(max_tokens, fields, priority),
+                item_text=TextBlock(max_tokens, fields, priority, separator),
+                tokenizer=named,
                 vocab_size=vocab_size,
+                generation=tasks,
                 hard_negatives=hard_negatives,
             ),
             optimizer=optimizer,
@@ -205,16 +281,8 @@ class Moon(ZooModule):
             warmup_steps=warmup_steps,
         )
         self.save_hyperparameters(ignore=["optimizer", "lr_scheduler"])
-        built = build_backbone(
-            backbone,
-            pretrained=backbone_pretrained,
-            options=backbone_options,
-            photo_size=photo_size,
-            vocab_size=vocab_size,
-            special=SpecialTokens(**{name: number for number, name in enumerate(NAMES)}),
-        )
-        install(
-            built.layers,
+        install_experts(
+            built,
             guidance=guidance,
             num_experts=num_experts,
             top_k=top_k,
@@ -227,7 +295,11 @@ class Moon(ZooModule):
             built.set_gradient_checkpointing(True)
         if freeze == "vision":
             built.visual.requires_grad_(False)
+        if lora is not None:
+            add_adapters(built, lora)
         self.network = MoonNetwork(built, attention=attention)
+        if generation is None:
+            self.network.freeze_output_layer()
         self.embedding_dim = self.network.dim
         self.matryoshka = check_sizes(matryoshka or (), self.embedding_dim)
         self.objectives = MoonObjectives(
@@ -245,6 +317,7 @@ class Moon(ZooModule):
             queue_warmup_steps=queue_warmup_steps,
             similarity_ceiling=similarity_ceiling,
             matryoshka_sizes=self.matryoshka,
+            filter_threshold=filter_threshold,
         )
         self.augment = PhotoAugment(**augment) if augment is not None else nn.Identity()
         self.combinations = checked_combinations(combinations)
@@ -256,8 +329,18 @@ class Moon(ZooModule):
         self.dual_level_weight, self.contrastive_weight = dual_level, contrastive_weight
         self.micro_batch_size = micro_batch_size
         self.category_prompt, self.attribute_prompt = category_prompt, attribute_prompt
+        self.generation_weight, self.generation_share = generation_weight, generation_share
+        if contrastive_weight == 0:
+            self.primary_metric = "val/generation/loss"  # type: ignore[misc]
         self.evaluation = RetrievalEvaluation()
+        self.written = None if generation is None else GenerationEvaluation(generation_samples, answer_tokens)
         self._evaluated_split = "val"
+        self._notes: dict[str, CutNotes | None] = {}
+
+    def build(self) -> None:
+        """Tell the backbone what the tokenizer calls its special tokens."""
+        if self.inputs.has_tokenizer:
+            self.network.backbone.special = self.inputs.tokenizer.special
 
     # One forward for training, evaluation, prediction and export ---------------------------------------------------
 
@@ -291,15 +374,35 @@ class Moon(ZooModule):
     # Training ----------------------------------------------------------------------------------------------------------
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        """The contrastive losses of the step's combination over the whole batch, and what keeps experts in use."""
-        combination = drawn_combination(self.combinations, self.combination_seed, self.global_step)
+        """The contrastive losses of the step's combination, what keeps experts in use, and the loss of what is written."""
         batch = self._augmented(batch)
-        loss, figures = self.objective(self._encoded(batch, combination), batch, combination)
-        loss = _reaching(loss, [parameter for parameter in self.parameters() if parameter.requires_grad])
+        figures: dict[str, Tensor] = {}
+        losses, statistics = [], []
+        if self.contrastive_weight > 0:
+            combination = drawn_combination(self.combinations, self.combination_seed, self.global_step)
+            encoded = self._encoded(batch, combination)
+            loss, found = self.objective(encoded, batch, combination)
+            losses.append(self.contrastive_weight * loss)
+            statistics.append(encoded)
+            figures |= found
+        if self.inputs.generation is not None and self.generation_weight > 0:
+            rows = max(1, round(self.generation_share * len(batch["valid"])))
+            loss, found = generation_loss(self.network, {name: value[:rows] for name, value in batch.items()})
+            losses.append(self.generation_weight * loss)
+            statistics.append(self.network.statistics())
+            figures |= found
+        total = torch.stack(losses).sum() + self._router_losses(joined(statistics), figures)
+        total = _reaching(total, [parameter for parameter in self.parameters() if parameter.requires_grad])
         rows = len(batch["valid"])
-        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=rows)
+        self.log("train/loss", total.detach(), prog_bar=True, batch_size=rows)
         self.log_dict({f"train/{name}": value for name, value in figures.items()}, batch_size=rows)
-        return loss
+        if self.current_epoch == 0:
+            self._note("train", batch)
+        return total
+
+    def on_train_epoch_end(self) -> None:
+        """Say once what of the training samples was not read."""
+        self._say("train")
 
     def _encoded(self, batch: dict[str, Tensor], combination: str) -> dict[str, Tensor]:
         """Everything that the losses need, ``(batch, ...)`` each, at once or in micro-batches."""
@@ -329,7 +432,7 @@ class Moon(ZooModule):
 
     def _negatives(self, batch: Mapping[str, Tensor], answers: Parts) -> dict[str, Tensor]:
         """What was passed over, with the parts that items answer with."""
-        rows, count = batch["negative_mask"].shape
+        rows = len(batch["negative_mask"])
         parts = Parts("negative", answers.photos, answers.text, answers.needs_photo, answers.needs_text)
         flat = {name: value.flatten(0, 1) for name, value in batch.items() if "negative_" in name}
         there = parts.there(flat) & flat["negative_mask"]
@@ -346,7 +449,7 @@ class Moon(ZooModule):
             combination: Which parts met, of `COMBINATIONS`.
 
         Returns:
-            The loss, a scalar, and figures to log, detached.
+            The loss, a scalar, and figures to log, detached. What keeps experts in use is added elsewhere.
         """
         asks, answers = COMBINATIONS[combination]
         valid = batch["valid"]
@@ -364,7 +467,8 @@ class Moon(ZooModule):
                 negative_there=None if negative is None else batch["negative_mask"] & valid[:, None],
                 own=own,
                 passed_over=None if negative is None else identities(batch, "negative"),
-            )
+            ),
+            self.global_step,
         )
         figures |= {f"loss/{combination}": loss.detach()}
         if self.dual_level_weight > 0:
@@ -372,7 +476,7 @@ class Moon(ZooModule):
             dual = self.objectives.dual_level(encoded["item_photo"], encoded["item_title"], there, own)
             figures["loss/dual_level"] = dual.detach()
             loss = loss + self.dual_level_weight * dual
-        return self.contrastive_weight * loss + self._router_losses(encoded, figures), figures
+        return loss, figures
 
     def _router_losses(self, encoded: Mapping[str, Tensor], figures: dict[str, Tensor]) -> Tensor:
         """What keeps experts in use, weighted; figures of it are added to ``figures``."""
@@ -408,8 +512,11 @@ class Moon(ZooModule):
         parts, has = self._parts(batch, sides=("item",) if dataloader_idx == 1 else ("query", "item"))
         if dataloader_idx == 1:
             self.evaluation.update_gallery(parts, has, batch)
-        else:
-            self.evaluation.update(parts, has, batch, self.inputs.attribute_names)
+            return
+        self.evaluation.update(parts, has, batch, self.inputs.attribute_names)
+        if self.written is not None and self.inputs.generation is not None:
+            self.written.update(self.network, self.inputs.generation, batch)
+        self._note(self._evaluated_split, batch)
 
     def on_validation_epoch_end(self) -> None:
         """Log every figure of the whole set."""
@@ -428,23 +535,31 @@ class Moon(ZooModule):
         self._log_evaluation("test")
 
     def _start_evaluation(self, split: str) -> None:
-        self.evaluation.start(self._class_embeddings(split), self.device)
+        vocabularies = self._vocabularies(split)
+        self.evaluation.start(self._class_embeddings(vocabularies), self.device)
+        if self.written is not None:
+            self.written.start(vocabularies.get("attributes", {}), self.device)
         self._evaluated_split = split
 
     def _log_evaluation(self, split: str) -> None:
-        figures = self.evaluation.compute(self.objectives.logit_scale())
+        figures = self.evaluation.compute(self.objectives.logit_scale(), self.matryoshka)
+        if self.written is not None:
+            figures |= self.written.compute()
+        self._say(split)
         for name, value in figures.items():
             # Every rank computed the same figures from all ranks' rows, so nothing is left to reduce.
             self.log(f"{split}/{name}", value, prog_bar=f"{split}/{name}" == self.primary_metric, sync_dist=False)
 
-    def _class_embeddings(self, split: str) -> dict[str, tuple[Tensor, Tensor]]:
-        """Class ids and text embeddings per zero-shot task, from the vocabularies of the shards searched in."""
+    def _vocabularies(self, split: str) -> Mapping[str, Any]:
+        """Categories and attributes' values of the shards searched in; empty without a data module."""
         datamodule = getattr(self.trainer, "datamodule", None)
-        if datamodule is None:
-            return {}
+        return {} if datamodule is None else datamodule.vocabularies(split)
+
+    def _class_embeddings(self, vocabularies: Mapping[str, Any]) -> dict[str, tuple[Tensor, Tensor]]:
+        """Class ids and text embeddings per zero-shot task."""
         return class_embeddings(
             self.encode_texts,
-            datamodule.vocabularies(split),
+            vocabularies,
             self.inputs.attribute_names,
             category_prompt=self.category_prompt,
             attribute_prompt=self.attribute_prompt,
@@ -457,7 +572,8 @@ class Moon(ZooModule):
 
         A query is one sequence of all that it has: of one with a photo alone it is the photo's, with words alone the words'.
         """
-        embeddings, has = {}, {}
+        embeddings: dict[str, Tensor] = {}
+        has: dict[str, Tensor] = {}
         if "query" in sides:
             query = self(batch, COMBINATIONS["query_to_product"][0])["embedding"]
             embeddings |= dict.fromkeys(("query", "query_photo", "query_text"), query)
@@ -472,6 +588,33 @@ class Moon(ZooModule):
     def gallery_rows(self) -> list[GalleryRow]:
         """Some queries of the last evaluation with their best results."""
         return self.evaluation.gallery_rows(self._evaluated_split)
+
+    def report_data(self) -> dict[str, Any]:
+        """Some of what the last evaluation wrote, beside what was right."""
+        if self.written is None or not self.written.examples:
+            return {}
+        return {f"generation_{self._evaluated_split}": self.written.examples}
+
+    # Notes on samples --------------------------------------------------------------------------------------------------
+
+    def _note(self, split: str, batch: Mapping[str, Tensor]) -> None:
+        if getattr(self._trainer, "sanity_checking", False):
+            return
+        if split not in self._notes:
+            self._notes[split] = CutNotes(self.inputs.item.max_photos, self.inputs.item_text.length)
+        notes = self._notes[split]
+        if notes is not None:
+            notes.add(batch)
+
+    def _say(self, split: str) -> None:
+        """Say what the notes of a split are, once."""
+        notes = self._notes.get(split)
+        if notes is None or getattr(self._trainer, "sanity_checking", False):
+            return
+        sentence = notes.sentence()
+        self._notes[split] = None
+        if sentence is not None:
+            rank_zero_only(log.warning)("%s: %s", split, sentence)
 
     # Prediction and search ---------------------------------------------------------------------------------------------
 
@@ -488,22 +631,72 @@ class Moon(ZooModule):
 
     def predict_columns(self) -> dict[str, str]:
         """What `predict_step` returns."""
-        return {
+        columns = {
             "query": "unit embedding of the query (photo, words, or both)",
             "item": "unit embedding of the product (photos, crops and text)",
             "score": "cosine of the two, in [-1, 1]",
         }
+        tasks = () if self.inputs.generation is None else self.inputs.generation.predict_tasks
+        return columns | {f"generated_{task}": f"the model's own answer to the task {task}" for task in tasks}
 
-    def predict_step(self, batch: dict[str, Tensor], batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
-        """Embeddings of queries and items, and their cosine."""
+    def predict_step(self, batch: dict[str, Tensor], batch_idx: int, dataloader_idx: int = 0) -> dict[str, Any]:
+        """Embeddings of queries and items, their cosine, and the answers asked for."""
         query, item = (self(batch, parts)["embedding"] for parts in COMBINATIONS["query_to_product"])
-        return {"query": query, "item": item, "score": (query * item).sum(-1)}
+        columns: dict[str, Any] = {"query": query, "item": item, "score": (query * item).sum(-1)}
+        if self.inputs.generation is not None:
+            columns |= predicted_columns(self.network, self.inputs.generation, batch)
+        return columns
+
+    def generate(self, products: Sequence[Product], task: str, **options: Any) -> list[str]:
+        """What the model writes about products.
+
+        Args:
+            products: What is asked about.
+            task: ``describe``, ``attributes``, ``title`` or ``main_subject``.
+            options: ``max_new_tokens``, ``temperature``, ``top_p``, ``seed``, ``batch_size``; see
+                `moon_zoo.models.moon.generation.generate`.
+
+        Returns:
+            One text per product.
+
+        Raises:
+            RecipeError: There is no such task.
+        """
+        return generate(self.network, self._questions(), products, task, **options)
+
+    def _questions(self) -> GenerationInputs:
+        """How questions are laid out: as the recipe says, or by default where it trains no writing."""
+        if self.inputs.generation is not None:
+            assert self.inputs.tokenizer is not None  # read by now, and known to the tasks
+            return self.inputs.generation
+        photo_tokens = self.network.backbone.photo_tokens
+        questions = GenerationInputs(self.inputs.item.transform, photo_tokens=photo_tokens, words_share=1.0)
+        questions.tokenizer = self.inputs.tokenizer
+        return questions
 
     # Checkpoint folders ------------------------------------------------------------------------------------------------
 
     def fitted_weights(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-        """A dense checkpoint's feed-forward networks fill the experts that this model has in their place."""
-        return upcycled(weights, self)
+        """A dense checkpoint's feed-forward networks fill the experts that this model has in their place; weights without
+        adapters go beside the adapters that this model has."""
+        return upcycled(with_adapters(weights, self), self)
+
+    def write_parts(self, folder: Path) -> dict[str, Any]:
+        """The configuration of a named backbone; and arguments that build it without fetching weights or a tokenizer."""
+        changed: dict[str, Any] = {"tokenizer": None}  # in the inputs' state
+        if self.init_args()["backbone"] is not None:
+            changed |= write_backbone(self.network.backbone, folder)
+        return changed
+
+    def pretrained_names(self) -> tuple[str, ...]:
+        """The backbone, where it was loaded."""
+        given = self.init_args()
+        return (given["backbone"],) if given["backbone"] is not None and given["backbone_pretrained"] else ()
+
+    @classmethod
+    def unsealed(cls, init_args: Mapping[str, Any]) -> str | None:
+        """Weights, a configuration or a tokenizer from elsewhere."""
+        return from_elsewhere(init_args)
 
 
 class _Reach(torch.autograd.Function):
@@ -513,7 +706,7 @@ class _Reach(torch.autograd.Function):
         return loss.clone()
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         zeros = (torch.zeros((), dtype=dtype, device=device).expand(shape) for shape, dtype, device in ctx.like)
         return gradient, *zeros
 

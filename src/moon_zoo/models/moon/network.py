@@ -6,10 +6,11 @@ is the mean over all last hidden states (not the last token's), pads left out. L
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -17,7 +18,8 @@ from moon_zoo.nn.heads import masked_mean
 from moon_zoo.nn.moe.install import moe_modules
 from moon_zoo.nn.moe.losses import stack
 from moon_zoo.nn.multimodal.backbone import Attention, MultimodalLM
-from moon_zoo.nn.multimodal.sequence import Sequence, assemble
+from moon_zoo.nn.multimodal.sequence import Sequence as TokenSequence
+from moon_zoo.nn.multimodal.sequence import assemble
 
 Side = Literal["query", "item", "negative"]
 Text = Literal["none", "title", "all"]
@@ -42,17 +44,28 @@ class MoonNetwork(nn.Module):
         """Size of the embedding: that of a hidden state."""
         return self.backbone.hidden_size
 
-    def forward(self, sequence: Sequence) -> Tensor:
+    def forward(self, sequence: TokenSequence) -> Tensor:
         """Unit embeddings, float32 ``(batch, dim)``; zeros for a sequence of pads alone."""
         hidden = self.backbone(sequence, self.attention)
         return F.normalize(masked_mean(hidden.float(), sequence.mask), dim=-1)
+
+    def freeze_output_layer(self) -> None:
+        """Leave what turns hidden states into words as it is; for a training that writes nothing.
+
+        A layer that shares its weights with the token table stays trained, as that is.
+        """
+        layer = self.backbone.lm.lm_head
+        if layer.weight is not self.backbone.text_model.embed_tokens.weight:
+            layer.requires_grad_(False)
 
     def statistics(self) -> dict[str, Tensor]:
         """What the routers did in the last forward, per sequence; see `moon_zoo.nn.moe.losses.stack`."""
         found = [mixture.statistics for mixture in moe_modules(self.backbone)]
         return stack([one for one in found if one is not None])
 
-    def sequence(self, batch: Mapping[str, Tensor], side: Side, *, photos: bool = True, text: Text = "all") -> Sequence:
+    def sequence(
+        self, batch: Mapping[str, Tensor], side: Side, *, photos: bool = True, text: Text = "all"
+    ) -> TokenSequence:
         """The sequences of one side of a batch, or of some of its parts.
 
         Args:
@@ -74,14 +87,14 @@ class MoonNetwork(nn.Module):
         return without_empty_columns(sequence) if ids.device.type == "cpu" else sequence
 
 
-def without_empty_columns(sequence: Sequence) -> Sequence:
+def without_empty_columns(sequence: TokenSequence) -> TokenSequence:
     """A batch without the places that are padding in all of its rows; for devices where shapes may change at will."""
     kept = sequence.mask.any(0)
     if bool(kept.all()):
         return sequence
     if not bool(kept.any()):
         kept[0] = True  # a sequence of no length at all is more than some kernels bear
-    return Sequence(
+    return TokenSequence(
         token_ids=sequence.token_ids[:, kept],
         mask=sequence.mask[:, kept],
         token_type=sequence.token_type[:, kept],
@@ -90,7 +103,7 @@ def without_empty_columns(sequence: Sequence) -> Sequence:
     )
 
 
-def embed_rows(network: MoonNetwork, sequence: Sequence, there: Tensor) -> dict[str, Tensor]:
+def embed_rows(network: MoonNetwork, sequence: TokenSequence, there: Tensor) -> dict[str, Tensor]:
     """Embeddings and router statistics of the rows that are there; zeros for all others.
 
     On the CPU rows that are not there are not computed; elsewhere shapes stay as they are, and those rows are pads.
@@ -125,6 +138,12 @@ def add_statistics(*found: Mapping[str, Tensor]) -> dict[str, Tensor]:
             if name.startswith("router/"):
                 total[name] = total[name] + value if name in total else value
     return total
+
+
+def joined(found: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Router statistics of different sequences, one batch after another."""
+    names = [name for name in (found[0] if found else {}) if name.startswith("router/")]
+    return {name: torch.cat([one[name] for one in found]) for name in names}
 
 
 def per_sample(found: Mapping[str, Tensor], rows: int) -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +21,9 @@ from moon_zoo.nn.diagnostics import mean_pairwise_cosine
 from moon_zoo.nn.heads import LogitScale
 from moon_zoo.nn.info_nce import info_nce, symmetric_info_nce
 from moon_zoo.nn.matryoshka import matryoshka
+from moon_zoo.nn.negative_counts import count_negatives
 from moon_zoo.nn.negatives import ExtraDocuments, NegativeQueue
+from moon_zoo.nn.pair_filter import decayed_margin, pair_weights, share_below
 
 LossName = Literal["info_nce", "circle"]
 Positives = Literal["spu", "item"]
@@ -84,6 +86,7 @@ class MoonObjectives(nn.Module):
         queue_warmup_steps: Steps before they are used.
         similarity_ceiling: Negatives more similar to the query than its positive by this much are left out; None keeps all.
         matryoshka_sizes: Prefix sizes trained beside the whole; empty for none.
+        filter_threshold: Pairs whose phi is under this count less; None counts all alike.
     """
 
     def __init__(
@@ -103,8 +106,20 @@ class MoonObjectives(nn.Module):
         queue_warmup_steps: int = 0,
         similarity_ceiling: float | None = None,
         matryoshka_sizes: Sequence[int] = (),
+        filter_threshold: float | None = None,
     ) -> None:
         super().__init__()
+        if filter_threshold is not None and symmetric and loss == "info_nce":
+            raise RecipeError(
+                "samples are filtered by query, which a symmetric loss has no weights for",
+                change="model.init_args.filter_threshold to null, or model.init_args.symmetric to false",
+            )
+        if filter_threshold is not None and not 0 < filter_threshold < 1:
+            raise RecipeError(
+                f"filter_threshold is {filter_threshold}, but must lie between 0 and 1",
+                change="model.init_args.filter_threshold",
+            )
+        self.filter_threshold = filter_threshold
         self.loss: LossName = loss
         self.symmetric = symmetric
         self.circle_margin, self.circle_scale = circle_margin, circle_scale
@@ -118,31 +133,58 @@ class MoonObjectives(nn.Module):
         self.queue = NegativeQueue(queue_size, dim, warmup_steps=queue_warmup_steps) if queue_size > 0 else None
         self._pending: tuple[Tensor, Tensor, Tensor] | None = None
 
-    def forward(self, encoded: Encoded) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward(self, encoded: Encoded, step: int = 0) -> tuple[Tensor, dict[str, Tensor]]:
         """Queries against items, hard negatives and the queue.
+
+        Args:
+            encoded: The batch.
+            step: Optimiser steps done, by which the filter of samples changes.
 
         Returns:
             The loss, a scalar, and figures of it, detached.
         """
         documents, there, identities = _documents(encoded)
-        queue = None if self.queue is None else self._with_ids(self.queue.documents())
-        loss = self._contrast()(
-            encoded.query,
-            documents,
-            query_valid=encoded.query_there & encoded.item_there,
-            document_valid=there,
-            extra_documents=queue,
+        pairs: dict[str, Any] = {
+            "query_valid": encoded.query_there & encoded.item_there,
+            "document_valid": there,
+            "extra_documents": None if self.queue is None else self._with_ids(self.queue.documents()),
+            "similarity_ceiling": self.similarity_ceiling,
+            "gather": self.spatial_negatives,
             **self._groups(encoded.own, identities),
-        )
+        }
+        hard = len(documents) - len(encoded.item)
+        counts = count_negatives(encoded.query.detach(), documents.detach(), hard=hard, **pairs)
         figures = {
-            "temperature": self.logit_scale.temperature,
             "mean_cosine/item": mean_pairwise_cosine(encoded.item.detach(), encoded.item_there),
             "mean_cosine/query": mean_pairwise_cosine(encoded.query.detach(), encoded.query_there),
+            **{f"negatives/{origin}": count for origin, count in counts.items()},
         }
+        if self.loss == "info_nce":
+            figures["temperature"] = self.logit_scale.temperature
+        if self.filter_threshold is not None:
+            weights = self._weights(encoded, self.filter_threshold, step)
+            pairs["query_weights"] = weights
+            figures["filtered_share"] = share_below(weights, pairs["query_valid"])
         if self.queue is not None:
             self._pending = (encoded.item.detach(), encoded.own.spu, encoded.item_there)
             figures["queue_staleness"] = self.queue.staleness()
-        return loss, figures
+        return self._contrast()(encoded.query, documents, **pairs), figures
+
+    def _weights(self, encoded: Encoded, threshold: float, step: int) -> Tensor:
+        """How much each query counts, ``(batch,)``."""
+        groups = encoded.own.spu if self.positives == "spu" else encoded.own.item
+        return pair_weights(
+            encoded.query,
+            encoded.item,
+            margin=decayed_margin(step),
+            threshold=threshold,
+            query_valid=encoded.query_there & encoded.item_there,
+            document_valid=encoded.item_there,
+            hard_negatives=encoded.negative,
+            hard_valid=encoded.negative_there,
+            query_groups=groups,
+            document_groups=groups,
+        )
 
     def dual_level(self, photo: Tensor, title: Tensor, there: Tensor, own: Identities) -> Tensor:
         """Items' photos against all items' titles and the other way, a scalar: MOON2's alignment inside the product.
@@ -166,13 +208,11 @@ class MoonObjectives(nn.Module):
         self._pending = None
 
     def _contrast(self) -> Callable[..., Tensor]:
-        options = {"similarity_ceiling": self.similarity_ceiling, "gather": self.spatial_negatives}
+        loss: Callable[..., Tensor]
         if self.loss == "circle":
-            loss: Callable[..., Tensor] = partial(
-                circle_loss, scale=self.circle_scale, margin=self.circle_margin, **options
-            )
+            loss = partial(circle_loss, scale=self.circle_scale, margin=self.circle_margin)
         else:
-            loss = partial(symmetric_info_nce if self.symmetric else info_nce, scale=self.logit_scale(), **options)
+            loss = partial(symmetric_info_nce if self.symmetric else info_nce, scale=self.logit_scale())
         return matryoshka(loss, self.sizes)
 
     def _groups(self, queries: Identities, documents: Identities) -> dict[str, Tensor]:
@@ -207,16 +247,15 @@ def identities(batch: Mapping[str, Tensor], side: str = "") -> Identities:
 
 
 def check_sizes(sizes: Sequence[int], dim: int) -> tuple[int, ...]:
-    """Matryoshka sizes in ascending order.
+    """Matryoshka sizes in ascending order, without that of the whole embedding, which is always trained.
 
     Raises:
         RecipeError: One is not between 1 and the size of the embedding, or given twice.
     """
-    wrong = [size for size in sizes if not 1 <= size < dim]
+    wrong = [size for size in sizes if not 1 <= size <= dim]
     if wrong or len(set(sizes)) < len(sizes):
         raise RecipeError(
-            f"matryoshka sizes are {list(sizes)}, but must differ and lie between 1 and {dim - 1}; the whole embedding of {dim} "
-            "numbers is always trained",
+            f"matryoshka sizes are {list(sizes)}, but must differ and lie between 1 and the size of the embedding, {dim}",
             change="model.init_args.matryoshka",
         )
-    return tuple(sorted(sizes))
+    return tuple(sorted(set(sizes) - {dim}))

@@ -23,12 +23,11 @@ FIELD_TYPES: dict[str, int] = {
 }
 """Text field to the type of its tokens."""
 
-SEPARATOR = "\n"
-"""Before every field but the first; a token of the field that it opens, or none where the tokenizer drops white space."""
-
 
 class Encodes(Protocol):
     """What is needed of a tokenizer."""
+
+    pad_id: int
 
     def ids(self, text: str) -> list[int]:
         """Ids of a text, without special tokens."""
@@ -61,19 +60,22 @@ class TextBlock:
         fields: Fields of a product, in the order in which they are written; of `TEXT_FIELDS`.
         priority: Fields in the order in which they are given room: what is last is cut first. Fields that are not named come
             after those that are.
+        separator: What stands before every field but the first, a token of the field that it opens. Empty for a tokenizer
+            that sets texts apart by itself.
     """
 
-    def __init__(self, length: int, fields: Sequence[str], priority: Sequence[str]) -> None:
+    def __init__(self, length: int, fields: Sequence[str], priority: Sequence[str], separator: str = "") -> None:
         self.length = length
+        self.separator = separator
         self.fields = tuple(fields)
         ranks = {field: place for place, field in enumerate([*priority, *TEXT_FIELDS][::-1])}
         self._first = sorted(self.fields, key=lambda field: -ranks[field])
 
-    def product(self, texts: Mapping[str, str], tokenizer: Encodes, pad_id: int) -> TextTensors:
+    def product(self, texts: Mapping[str, str], tokenizer: Encodes) -> TextTensors:
         """The block of a product's `moon_zoo.data.product_text.field_texts`."""
         written = [field for field in self.fields if texts[field]]
         ids = {
-            field: tokenizer.ids(texts[field] if place == 0 else SEPARATOR + texts[field])
+            field: tokenizer.ids(texts[field] if place == 0 else self.separator + texts[field])
             for place, field in enumerate(written)
         }
         room, kept = self.length, dict.fromkeys(written, 0)
@@ -82,12 +84,12 @@ class TextBlock:
                 kept[field] = min(len(ids[field]), room)
                 room -= kept[field]
         parts = [(field, ids[field][: kept[field]]) for field in written]
-        return self._block(parts, pad_id, sum(map(len, ids.values())) - self.length + room)
+        return self._block(parts, tokenizer.pad_id, sum(map(len, ids.values())) - self.length + room)
 
-    def words(self, text: str, tokenizer: Encodes, pad_id: int) -> TextTensors:
+    def words(self, text: str, tokenizer: Encodes) -> TextTensors:
         """The block of a query's words, which have no fields; the end is cut."""
         ids = tokenizer.ids(text) if text else []
-        return self._block([("title", ids[: self.length])], pad_id, max(len(ids) - self.length, 0))
+        return self._block([("title", ids[: self.length])], tokenizer.pad_id, max(len(ids) - self.length, 0))
 
     def _block(self, parts: Sequence[tuple[str, list[int]]], pad_id: int, num_cut: int) -> TextTensors:
         ids = torch.full((self.length,), pad_id, dtype=torch.int64)
