@@ -89,14 +89,6 @@ def parse_box(text: str, *, scale: Scale = "auto", shown_size: tuple[int, int] |
     return ParsedBox(box) if box is not None else ParsedBox(None, "the box lies outside of the photo")
 
 
-def format_box(box: Box) -> str:
-    """A box as our models are taught to write it, in thousandths: ``{"bbox_2d": [102, 80, 930, 871]}``.
-
-    The inverse of `parse_box` with ``scale="thousandths"``, to the nearest thousandth.
-    """
-    return '{"bbox_2d": [' + ", ".join(str(round(1000 * corner)) for corner in box) + "]}"
-
-
 def _numbers(text: str) -> tuple[tuple[float, float, float, float] | None, bool]:
     """Left, top, right, bottom as the answer counts them, and whether a tag held them."""
     for tag in _TAG.finditer(text):

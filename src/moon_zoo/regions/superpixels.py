@@ -86,9 +86,11 @@ def _assign(features: Tensor, grid: int) -> Tensor:
     side = round(pixels**0.5)
     picture = features.transpose(1, 2).reshape(batch, width, side, side)
     centres = F.adaptive_avg_pool2d(picture, grid).flatten(2).transpose(1, 2)  # (batch, num, width)
+    lifted = torch.cat([features, torch.ones(batch, pixels, 1)], 2)
     for turn in range(ROUNDS):
-        distance = (centres * centres).sum(-1)[:, None] - 2 * features @ centres.transpose(1, 2)
-        patch = distance.argmin(-1)
+        # The nearest centre has the largest f.c - |c|^2 / 2: one product of matrices, nothing else of their size.
+        offset = -(centres * centres).sum(-1, keepdim=True) / 2
+        patch = (lifted @ torch.cat([centres, offset], 2).transpose(1, 2)).argmax(-1)
         if turn < ROUNDS - 1:
             sums = _sums(patch, features, grid * grid)
             count = sums[..., -1:]
