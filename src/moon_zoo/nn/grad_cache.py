@@ -209,7 +209,8 @@ def _tensors(value: Any) -> list[Tensor]:
 
 
 def _device_types(part: dict[str, Tensor]) -> list[str]:
-    return sorted({value.device.type for value in part.values()} | {"cpu"})
+    kinds = {value.device.type for value in part.values()} | {"cpu"}
+    return sorted(kinds - {"meta"})  # which has no autocast of its own
 
 
 def _autocast_contexts(device_types: list[str]) -> list[Callable[[], Any]]:

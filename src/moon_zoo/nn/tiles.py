@@ -363,4 +363,5 @@ def _sum(first: Tensor | None, second: Tensor | None) -> Tensor | None:
 
 def _exact(tensor: Tensor) -> AbstractContextManager[Any]:
     """Outside autocast, which would round the products to bf16."""
-    return torch.autocast(tensor.device.type, enabled=False)
+    kind = tensor.device.type
+    return torch.autocast("cpu" if kind == "meta" else kind, enabled=False)  # meta tensors have no autocast of their own
