@@ -43,6 +43,8 @@ class MultimodalLM(nn.Module):
         self.photo_size = photo_size
         self.photo_side = photo_side
         self.photo_tokens = photo_side * photo_side
+        self.static_shapes: bool | None = None
+        """Whether photos that are not there are encoded like others, so that shapes never change; None: on accelerators."""
 
     # what an adapter says about its family
 
@@ -162,7 +164,8 @@ class MultimodalLM(nn.Module):
         The sequence's real photos, row by row, fill its image places, row by row.
         """
         embedded = self.text_model.embed_tokens(sequence.token_ids)
-        photos, order = _real_photos(sequence)
+        static = photos_elsewhere(sequence) if self.static_shapes is None else self.static_shapes
+        photos, order = _real_photos(sequence, static=static)
         if photos.shape[0] == 0:
             return embedded + _zero_of(self.visual) if torch.is_grad_enabled() else embedded
         encoded = self.encode_photos(photos).to(embedded.dtype)
@@ -293,13 +296,17 @@ def with_token_type(layer: nn.Module) -> None:
     layer.__class__ = TypedLayer
 
 
-def _real_photos(sequence: Sequence) -> tuple[Tensor, Tensor | None]:
+def photos_elsewhere(sequence: Sequence) -> bool:
+    """Whether photos lie on an accelerator: dropping some would wait for it and give every batch another shape."""
+    return sequence.photos.device.type != "cpu"
+
+
+def _real_photos(sequence: Sequence, *, static: bool) -> tuple[Tensor, Tensor | None]:
     """Photos to encode, and where among them the real ones are in order; None where only real ones are left."""
-    photos = sequence.photos.flatten(0, 1)
-    if photos.device.type == "cpu":
-        return photos[sequence.photo_mask.flatten()], None
-    # dropping them would wait for the device and give every batch another shape
-    return photos, sequence.photo_mask.flatten().logical_not().to(torch.uint8).argsort(stable=True)
+    photos, there = sequence.photos.flatten(0, 1), sequence.photo_mask.flatten()
+    if not static:
+        return photos[there], None
+    return photos, there.logical_not().to(torch.uint8).argsort(stable=True)
 
 
 def _zero_of(module: nn.Module) -> Tensor:

@@ -1,0 +1,1 @@
+"""Multimodal language models: against transformers, by hand, and by what must not change."""
