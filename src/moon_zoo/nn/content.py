@@ -85,7 +85,8 @@ def cosines(target: Tensor, rows: Tensor, content: Tensor) -> Tensor:
         float32 ``(batch, length)`` in ``[-1, 1]``; 0 on padding and where either has no embedding.
     """
     if torch.compiler.is_compiling() or content.device.type != "cpu":
-        with torch.autocast(content.device.type, enabled=False):
+        kind = "cpu" if content.is_meta else content.device.type  # the meta device knows no autocast
+        with torch.autocast(kind, enabled=False):
             targets = F.embedding(target, content).float()  # (batch, dim)
             return torch.bmm(F.embedding(rows, content).float(), targets.unsqueeze(2)).squeeze(2)
     with torch.autocast("cpu", enabled=False):
