@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from moon_zoo.nn.moe.dispatch import dispatch, expert_ffn, grouped_linear
+from moon_zoo.nn.moe.dispatch import expert_ffn, grouped_linear, layout_of
 
 Experts = Literal["full", "lora"]
 """Whole networks, or low-rank updates of a shared one."""
@@ -85,6 +85,7 @@ class LoraExperts(nn.Module):
         check_ffn(ffn)
         if rank < 1:
             raise ValueError(f"the rank of an expert's update must be at least 1, not {rank}")
+        self.num_experts = num_experts
         self.shared = cast(Any, ffn)
         like: Tensor = self.shared.gate_proj.weight
         hidden_dim, dim = like.shape
@@ -102,19 +103,19 @@ class LoraExperts(nn.Module):
 
     def forward(self, hidden: Tensor, expert_ids: Tensor, weights: Tensor) -> Tensor:
         """Weighted sum of each token's experts, see `moon_zoo.nn.moe.dispatch.expert_ffn`."""
-        plan = dispatch(expert_ids, len(self.gate_a))
-        tokens, bounds = plan.tokens, plan.bounds
+        layout = layout_of(expert_ids, self.num_experts)
+        tokens = layout.tokens
         rows = hidden[tokens]
 
         def update(rows: Tensor, first: Tensor, second: Tensor) -> Tensor:
-            return grouped_linear(grouped_linear(rows, first, bounds), second, bounds)
+            return grouped_linear(grouped_linear(rows, first, layout), second, layout)
 
         gate = self.shared.gate_proj(hidden)[tokens] + update(rows, self.gate_a, self.gate_b)
         up = self.shared.up_proj(hidden)[tokens] + update(rows, self.up_a, self.up_b)
-        active = F.silu(gate) * up * weights.flatten()[plan.pairs, None].to(gate.dtype)  # (pairs, hidden_dim)
+        active = F.silu(gate) * up * layout.weights_of(weights).to(gate.dtype)  # (rows, hidden_dim)
         summed = active.new_zeros(len(hidden), active.shape[1]).index_add(0, tokens, active)
         updates = update(active, self.down_a, self.down_b)
-        return self.shared.down_proj(summed).index_add(0, tokens, updates).to(hidden.dtype)
+        return self.shared.down_proj(summed).index_add(0, tokens, updates.to(summed.dtype))
 
     def filled(self, dense: Mapping[str, Tensor], generator: torch.Generator | None) -> dict[str, Tensor]:
         """A dense network's weights as the shared ones; the present updates stay."""
