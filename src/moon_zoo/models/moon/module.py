@@ -485,7 +485,8 @@ class Moon(ZooModule):
             return torch.zeros((), device=self.device)
         balance, squared = load_balance(statistics), z_loss(statistics)
         figures |= {"loss/load_balance": balance.detach(), "loss/router_z": squared.detach()}
-        figures |= {f"expert_load/{name}": share for name, share in expert_load(statistics).items()}
+        if not balance.is_meta:  # which fields occurred is a question of values
+            figures |= {f"expert_load/{name}": share for name, share in expert_load(statistics).items()}
         return self.load_balance_weight * balance + self.z_loss_weight * squared
 
     def _augmented(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
