@@ -28,6 +28,7 @@ EXAMPLES = """\
   moon-zoo inspect shards/grocery/train --sample 12      the sample at position 12
   moon-zoo inspect shards/grocery/train --sample key=Banana_003
   moon-zoo inspect shards/grocery --sheet sheet.png      some samples of each split as a picture
+  moon-zoo inspect shards/boxed --sheet sheet.png --beside shards/mine   detected boxes beside the known ones
   moon-zoo inspect shards/grocery --verify --deep        every file, sample and photo; exit code 2 on faults
   moon-zoo inspect someones-tars --index                 make a set of WebDataset tars readable by position
 """
@@ -42,6 +43,8 @@ def run(args: list[str]) -> int:
     options = _parser().parse_strict(args)
     if options.deep and not options.verify:
         raise UsageError("--deep says how to verify", where="moon-zoo inspect", change="add --verify")
+    if options.beside is not None and options.sheet is None:
+        raise UsageError("--beside says what a sheet shows too", where="moon-zoo inspect", change="add --sheet PNG")
     if options.index:
         _index(options.path)
     sets = find_sets(options.path)
@@ -78,6 +81,9 @@ def _parser() -> Arguments:
     parser.add_argument("--sample", metavar="N|KEY", help="show one sample, by position or key (key=12 for a number)")
     parser.add_argument("--sheet", metavar="PNG", type=Path, help="draw samples of each set into a picture")
     parser.add_argument("--count", type=int, default=24, help="samples of each set on the sheet (24)")
+    parser.add_argument(
+        "--beside", metavar="SHARDS", help="another set of the same samples, whose boxes the sheet shows in green"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser
 
@@ -266,5 +272,10 @@ def _sheet(sets: Mapping[str, str], options: argparse.Namespace) -> None:
     if options.sheet.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
         raise UsageError(f"{options.sheet} has no suffix of a picture", change="--sheet, to a name ending in .png")
     options.sheet.parent.mkdir(parents=True, exist_ok=True)
-    draw_sheet({name: IndexedShards(path) for name, path in sets.items()}, options.count).save(options.sheet)
+    beside = None if options.beside is None else find_sets(options.beside)
+    drawn, others = (
+        None if paths is None else {name: IndexedShards(path) for name, path in paths.items()}
+        for paths in (sets, beside)
+    )
+    draw_sheet(drawn or {}, options.count, others).save(options.sheet)
     say(f"wrote {options.sheet}")

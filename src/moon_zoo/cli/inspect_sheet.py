@@ -1,11 +1,14 @@
-"""A contact sheet: samples of shards as cards, with their photos, boxes and texts, drawn with Pillow."""
+"""A contact sheet: samples of shards as cards, with their photos, boxes and texts, drawn with Pillow.
+
+Boxes of another set of the same samples may stand beside: detected ones beside the true ones, say.
+"""
 
 from __future__ import annotations
 
 import io
 import textwrap
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,6 +18,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from moon_zoo.data.kinds import Box, Product, Search
 from moon_zoo.data.reading import IndexedShards
+from moon_zoo.errors import DataError, did_you_mean
 
 PHOTO = 150
 """Side of a photo in pixels."""
@@ -26,7 +30,7 @@ SHEET_WIDTH = 1344
 MOST_PHOTOS = 3
 """Photos of one product on its card."""
 
-INK, GREY, PAPER, BOX = "#1a1a1a", "#707070", "#ffffff", "#e4572e"
+INK, GREY, PAPER, BOX, OTHER_BOX = "#1a1a1a", "#707070", "#ffffff", "#e4572e", "#18b4a6"
 ROLE_COLOURS = {"query": "#2e6fe4", "user": "#2e6fe4", "catalogue": "#9a9a9a"}
 
 
@@ -38,21 +42,33 @@ class Card:
         photos: Role, encoded photo and the product's box of each.
         title: First lines of text.
         subtitle: Last line, in grey.
+        other_boxes: The box of each photo in the set beside; empty without one.
     """
 
     photos: list[tuple[str, bytes, Box | None]]
     title: str
     subtitle: str
+    other_boxes: tuple[Box | None, ...] = ()
 
 
-def draw_sheet(sets: Mapping[str, IndexedShards], count: int) -> Image.Image:
+def draw_sheet(
+    sets: Mapping[str, IndexedShards], count: int, beside: Mapping[str, IndexedShards] | None = None
+) -> Image.Image:
     """A picture of samples of each set, spread evenly over it.
 
     Args:
         sets: Name to shards.
         count: Samples of each set at most.
+        beside: Name to shards of the same samples, whose boxes are drawn too, in another colour.
+
+    Raises:
+        DataError: A set beside is missing, or holds other samples.
     """
-    sections = [(f"{name}: {len(shards):,} samples", _cards(shards, count)) for name, shards in sets.items()]
+    sections = []
+    for name, shards in sets.items():
+        other = None if beside is None else _other(name, shards, sets, beside)
+        legend = "" if other is None else f"; boxes orange, those of {other.path} green"
+        sections.append((f"{name}: {len(shards):,} samples{legend}", _cards(shards, count, other)))
     heights = [_section_height(cards) for _, cards in sections]
     sheet = Image.new("RGB", (SHEET_WIDTH, sum(heights) + GAP), PAPER)
     top = GAP
@@ -62,8 +78,10 @@ def draw_sheet(sets: Mapping[str, IndexedShards], count: int) -> Image.Image:
     return sheet
 
 
-def card(sample: Any) -> Card:
-    """What the sheet shows of a sample."""
+def card(sample: Any, other: Any = None) -> Card:
+    """What the sheet shows of a sample, with the boxes of its twin in another set."""
+    if other is not None:
+        return replace(card(sample), other_boxes=tuple(box for _, _, box in card(other).photos))
     if isinstance(sample, Search):
         query = [("query", sample.query_photo, sample.query_box)] if sample.query_photo is not None else []
         shown = _product_photos(sample.item)[: MOST_PHOTOS - len(query)]
@@ -81,11 +99,51 @@ def _subtitle(product: Product, *more: str) -> str:
     return " | ".join(part for part in (" > ".join(product.category), attributes, *more) if part)
 
 
-def _cards(shards: IndexedShards, count: int) -> list[Card]:
+def _cards(shards: IndexedShards, count: int, other: IndexedShards | None = None) -> list[Card]:
     if not len(shards):
         return []
-    positions = np.unique(np.linspace(0, len(shards) - 1, min(count, len(shards))).round().astype(int))
-    return [card(shards[int(position)]) for position in positions]
+    positions = np.unique(np.linspace(0, len(shards) - 1, min(count, len(shards))).round().astype(int)).tolist()
+    return [card(shards[position], None if other is None else _twin(shards, other, position)) for position in positions]
+
+
+def _other(
+    name: str, shards: IndexedShards, sets: Mapping[str, IndexedShards], beside: Mapping[str, IndexedShards]
+) -> IndexedShards:
+    """The set beside one: of its name, or the only one beside the only one."""
+    other = next(iter(beside.values())) if len(sets) == len(beside) == 1 else beside.get(name)
+    if other is None:
+        raise DataError(
+            f"there is no set {name} beside; there are {', '.join(beside)}",
+            suggestions=did_you_mean(name, beside),
+            change="--beside",
+        )
+    if len(other) != len(shards) or other.kind is not shards.kind:
+        raise DataError(
+            f"{other.path} holds {len(other):,} samples of kind {other.kind.name}, {shards.path} {len(shards):,} of kind "
+            f"{shards.kind.name}; boxes are only compared where the samples are the same",
+            change="--beside",
+        )
+    return other
+
+
+def _twin(shards: IndexedShards, other: IndexedShards, position: int) -> Any:
+    """The sample of the other set at the same position.
+
+    Raises:
+        DataError: It is another sample.
+    """
+    key, other_key = shards.locate(position)[1], other.locate(position)[1]
+    sample, twin = shards[position], other[position]
+    if key != other_key or [photo for _, photo, _ in card(sample).photos] != [
+        photo for _, photo, _ in card(twin).photos
+    ]:
+        raise DataError(
+            f"sample {position} is {key} here and {other_key} there, or has other photos; boxes are only compared where "
+            "the samples are the same",
+            where=other.path,
+            change="--beside",
+        )
+    return twin
 
 
 def _columns(cards: list[Card]) -> tuple[int, int]:
@@ -116,8 +174,9 @@ def _draw_section(sheet: Image.Image, top: int, heading: str, cards: list[Card])
 
 def _draw_card(sheet: Image.Image, left: int, top: int, width: int, one: Card) -> None:
     pen = ImageDraw.Draw(sheet)
-    for number, (role, photo, box) in enumerate(one.photos):
-        _draw_photo(sheet, left + number * (PHOTO + 4), top, role, photo, box)
+    others = one.other_boxes or (None,) * len(one.photos)
+    for number, ((role, photo, box), other) in enumerate(zip(one.photos, others, strict=True)):
+        _draw_photo(sheet, left + number * (PHOTO + 4), top, role, photo, {OTHER_BOX: other, BOX: box})
     characters = max(width // 7, 12)
     lines = [(line, INK, 12) for line in _lines(one.title, characters, TITLE_LINES)]
     lines += [(line, GREY, 11) for line in _lines(one.subtitle, characters, SUBTITLE_LINES)]
@@ -129,7 +188,9 @@ def _lines(text: str, characters: int, limit: int) -> list[str]:
     return textwrap.wrap(text, characters, max_lines=limit, placeholder=" ...")
 
 
-def _draw_photo(sheet: Image.Image, left: int, top: int, role: str, photo: bytes, box: Box | None) -> None:
+def _draw_photo(
+    sheet: Image.Image, left: int, top: int, role: str, photo: bytes, boxes: Mapping[str, Box | None]
+) -> None:
     try:
         with Image.open(io.BytesIO(photo)) as encoded:
             image = ImageOps.exif_transpose(encoded).convert("RGB")
@@ -140,9 +201,10 @@ def _draw_photo(sheet: Image.Image, left: int, top: int, role: str, photo: bytes
     width, height = max(round(image.width * scale), 1), max(round(image.height * scale), 1)
     image = image.resize((width, height), Image.Resampling.LANCZOS)
     pen = ImageDraw.Draw(image)
-    if box is not None:
-        corners = (box[0] * width, box[1] * height, box[2] * width - 1, box[3] * height - 1)
-        pen.rectangle(corners, outline=BOX, width=2)
+    for colour, box in boxes.items():
+        if box is not None:
+            corners = (box[0] * width, box[1] * height, box[2] * width - 1, box[3] * height - 1)
+            pen.rectangle(corners, outline=colour, width=2)
     pen.line((0, height - 2, width, height - 2), fill=ROLE_COLOURS.get(role, INK), width=4)
     sheet.paste(image, (left, top + PHOTO - height))
 
