@@ -2,11 +2,14 @@
 
 A threshold is subtracted from a saliency map first; then the rectangle of largest sum is the one that takes in as much of
 the product and as little else as it can (Lampert et al. 2008, "Beyond sliding windows", find it by branch and bound; a map
-of 32 x 32 is searched whole).
+of 32 x 32 is searched whole). Thin ends cost such a rectangle more than they bring, so it may be grown afterwards.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -33,3 +36,25 @@ def largest_box(scores: Tensor) -> tuple[Tensor, Tensor]:
     left = lefts.take_along_dim(pair[:, None, None], 1)[:, 0].gather(1, right)
     corners = [left[:, 0], tops[pair], right[:, 0] + 1, bottoms[pair]]
     return torch.stack(corners, 1), best
+
+
+def grown(box: Sequence[int], solid: np.ndarray) -> tuple[int, int, int, int]:
+    """A rectangle moved outwards, side by side, as long as a solid cell touches it: a handle comes in, a distant thing not.
+
+    Args:
+        box: ``(left, top, right, bottom)`` in cells, right and bottom exclusive.
+        solid: Which cells are, bool ``(height, width)``.
+    """
+    left, top, right, bottom = box
+    while True:
+        before = left, top, right, bottom
+        if left > 0 and solid[top:bottom, left - 1].any():
+            left -= 1
+        if right < solid.shape[1] and solid[top:bottom, right].any():
+            right += 1
+        if top > 0 and solid[top - 1, left:right].any():
+            top -= 1
+        if bottom < solid.shape[0] and solid[bottom, left:right].any():
+            bottom += 1
+        if before == (left, top, right, bottom):
+            return before
