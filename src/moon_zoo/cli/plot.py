@@ -1,5 +1,5 @@
-"""`moon-zoo plot`: learning curves of one or several runs; a run's retrieval gallery and calibration, drawn again; two runs'
-galleries beside one another."""
+"""`moon-zoo plot`: learning curves of one or several runs; a run's retrieval gallery, calibration and answers, drawn again; two
+runs' galleries beside one another."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def run(args: list[str]) -> int:
     else:
         pictures = _curves(folders, options.output)
     if options.beside is None and len(folders) == 1:
-        pictures += [*_galleries(folders[0]), *_calibrations(folders[0])]
+        pictures += [*_galleries(folders[0]), *_calibrations(folders[0]), *_answers(folders[0])]
     if not pictures:
         raise UsageError(
             f"{options.runs[0]} has nothing to draw yet", change="the run; or wait for its first validation"
@@ -87,6 +87,16 @@ def _galleries(folder: RunFolder) -> list[Path]:
     data = _data(folder)
     pictures = [draw_gallery(load_rows(path), data.shards, path.with_suffix(".png")) for path in kept]
     return [picture for picture in pictures if picture is not None]
+
+
+def _answers(folder: RunFolder) -> list[Path]:
+    """What the model wrote in the run's last evaluations."""
+    kept = sorted(path.stem for path in folder.report.glob("generation_*.json"))
+    if not kept:
+        return []
+    from moon_zoo.reports.generation import draw_generations
+
+    return draw_generations(folder.report, _data(folder).shards, kept)
 
 
 def _beside(folders: list[RunFolder], other: RunFolder, output: str | None) -> list[Path]:

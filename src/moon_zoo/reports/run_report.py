@@ -10,6 +10,7 @@ from moon_zoo.models.base import GalleryRow
 from moon_zoo.reports.calibration import draw_calibrations, save_data
 from moon_zoo.reports.curves import draw_curves
 from moon_zoo.reports.gallery import Shards, draw_gallery, save_rows
+from moon_zoo.reports.generation import draw_generations
 
 
 def write_report(
@@ -42,4 +43,5 @@ def write_report(
         pictures.append(draw_gallery(rows, shards, run / "report" / f"gallery_{split}.png"))
     save_data(data or {}, run / "report")
     pictures += draw_calibrations(run / "report", names=data or {})
+    pictures += draw_generations(run / "report", shards, names=data or {})
     return [picture for picture in pictures if picture is not None]
