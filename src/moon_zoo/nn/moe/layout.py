@@ -55,6 +55,8 @@ class Layout:
 
     def slots_of(self, values: Tensor) -> Tensor:
         """Value of each slot, ``(tokens, slots)``, from those of rows ``(rows,)``; 0 where a slot has no expert."""
+        if len(values) == 0:  # all tokens are pads
+            return values.new_zeros(self.place.shape)
         return values.index_select(0, self.place.reshape(-1)).view_as(self.place).masked_fill(~self.used, 0.0)
 
     def summed(self, rows: Tensor) -> Tensor:
@@ -111,7 +113,9 @@ def grouped(expert_ids: Tensor, num_experts: int) -> Layout:
     layout = static(expert_ids, num_experts)
     assert layout.ends is not None
     rows = int(layout.ends[-1])
-    return Layout(layout.tokens[:rows], layout.place, layout.used, layout.pairs[:rows], None, layout.ends)
+    # Slots without an expert lie behind the rows that stay.
+    place = layout.place.masked_fill(~layout.used, 0)
+    return Layout(layout.tokens[:rows], place, layout.used, layout.pairs[:rows], None, layout.ends)
 
 
 def static(expert_ids: Tensor, num_experts: int) -> Layout:
