@@ -99,7 +99,7 @@ def _numbers(text: str) -> tuple[tuple[float, float, float, float] | None, bool]
         found = _first_four(bracket[1])
         if found is not None:
             return found, False
-    return _named(text) or _first_four(text, whole="[" not in text), False
+    return _named(text) or _first_four(text, whole=not set("[({<") & set(text)), False
 
 
 def _first_four(text: str, whole: bool = True) -> tuple[float, float, float, float] | None:
