@@ -34,6 +34,13 @@ SCALES: dict[str, Scale] = {
 }
 """transformers' ``model_type`` to what its numbers count; of others it is guessed from the answer."""
 
+CHAT = (
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n{% for part in message.content %}"
+    "{% if part.type == 'image' %}<|vision_start|><|image_pad|><|vision_end|>{% else %}{{ part.text }}{% endif %}"
+    "{% endfor %}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+"""How Qwen's family lays out a question, for folders of that family without a ``chat_template``."""
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -223,7 +230,16 @@ def _load(folder: Path) -> tuple[Any, Any]:
             where=str(folder),
             change="--model; the folder needs config.json, safetensors, a tokenizer and preprocessor_config.json",
         ) from error
-    if getattr(processor, "image_processor", None) is None or not getattr(processor, "chat_template", None):
-        missing = "photos" if getattr(processor, "image_processor", None) is None else "a chat (no chat_template)"
-        raise CheckpointError(f"the processor in {folder.name} does not read {missing}", where=str(folder))
+    if getattr(processor, "image_processor", None) is None:
+        raise CheckpointError(
+            f"the processor in {folder.name} does not read photos", where=str(folder), change="--model"
+        )
+    if not getattr(processor, "chat_template", None):
+        if model.config.model_type not in SCALES:
+            raise CheckpointError(
+                f"{folder.name} has no chat_template, so it is not known how it is asked",
+                where=str(folder),
+                change="--model",
+            )
+        processor.chat_template = CHAT
     return processor, model

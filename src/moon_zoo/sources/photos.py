@@ -61,7 +61,7 @@ class PhotoReader:
         """
         content = self.tree.read(name)
         try:
-            return self._prepare(content)
+            return self.prepare(content)
         except DataError as error:
             raise DataError(
                 f"cannot use the photo {name}: {error.what}",
@@ -69,7 +69,12 @@ class PhotoReader:
                 change="the file, or --on-error skip, which leaves such photos out and counts them",
             ) from error
 
-    def _prepare(self, content: bytes) -> bytes:
+    def prepare(self, content: bytes) -> bytes:
+        """Encoded bytes, wherever they were read, as they go into a shard.
+
+        Raises:
+            DataError: They are no image, or cannot be decoded.
+        """
         image_extension(content)
         if not (self.check or self.max_side):
             return content

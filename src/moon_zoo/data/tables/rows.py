@@ -7,6 +7,7 @@ whose cells contain line breaks.
 
 from __future__ import annotations
 
+import base64
 import codecs
 import csv
 import gzip
@@ -37,9 +38,11 @@ class Table(ABC):
     Attributes:
         columns: Names of its columns, in their order.
         unit: What the row numbers of `rows` count: ``line`` of the file, or ``row``.
+        bytes_as_text: Whether bytes in a column become base64, as JSON lines would hold them; a fault otherwise.
     """
 
     unit = "line"
+    bytes_as_text = False
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -226,7 +229,12 @@ class ParquetTable(Table):
             values = dict(zip(unique, (batch.column(name).to_pylist() for name in unique)))
             for row in range(batch.num_rows):
                 number += 1
-                yield number, [as_cell(values[column][row]) for column in columns]
+                yield number, [self._cell(values[column][row]) for column in columns]
+
+    def _cell(self, value: Any) -> Cell:
+        if isinstance(value, bytes) and self.bytes_as_text:
+            return base64.b64encode(value).decode("ascii") or None
+        return as_cell(value)
 
 
 def as_cell(value: Any) -> Cell:
