@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from moon_zoo.nn.moe.install import install, moe_modules
 from moon_zoo.nn.multimodal.backbone import MultimodalLM
@@ -69,6 +69,30 @@ def test_static_shapes_as_on_accelerators_give_the_same() -> None:
         backbone.static_shapes = True
         kept = backbone(given)
     torch.testing.assert_close(kept[given.mask], dropped[given.mask], atol=1e-6, rtol=1e-6)
+
+
+class FromTensors(nn.Module):
+    """The backbone as a graph takes it."""
+
+    def __init__(self, backbone: MultimodalLM) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, ids: Tensor, mask: Tensor, types: Tensor, photos: Tensor, there: Tensor) -> Tensor:
+        return self.backbone(Sequence(ids, mask, types, photos, there))
+
+
+def test_an_exported_graph_serves_other_batch_sizes_and_missing_photos() -> None:
+    network = FromTensors(tiny.model())
+    one, other = (
+        tiny.sequence(network.backbone, photos, [7] * len(photos), seed=seed)
+        for seed, photos in ((0, [[True, True]] * 2), (1, [[False, True], [True, False], [False, False]]))
+    )
+    batch = torch.export.Dim("batch", min=1, max=64)
+    graph = torch.export.export(network, tuple(vars(one).values()), dynamic_shapes=({0: batch},) * 5).module()
+    with torch.no_grad():
+        found, expected = graph(*vars(other).values()), network(*vars(other).values())
+    torch.testing.assert_close(found[other.mask], expected[other.mask], atol=1e-6, rtol=1e-6)
 
 
 def test_a_title_that_repeats_the_image_token_in_padding_takes_no_photo() -> None:

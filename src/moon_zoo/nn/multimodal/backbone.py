@@ -44,7 +44,10 @@ class MultimodalLM(nn.Module):
         self.photo_side = photo_side
         self.photo_tokens = photo_side * photo_side
         self.static_shapes: bool | None = None
-        """Whether photos that are not there are encoded like others, so that shapes never change; None: on accelerators."""
+        """Whether photos that are not there are encoded like others, so that shapes never change.
+
+        None: on accelerators, and while a graph is compiled or exported.
+        """
 
     # what an adapter says about its family
 
@@ -164,7 +167,7 @@ class MultimodalLM(nn.Module):
         The sequence's real photos, row by row, fill its image places, row by row.
         """
         embedded = self.text_model.embed_tokens(sequence.token_ids)
-        static = photos_elsewhere(sequence) if self.static_shapes is None else self.static_shapes
+        static = wants_static_shapes(sequence) if self.static_shapes is None else self.static_shapes
         photos, order = _real_photos(sequence, static=static)
         if photos.shape[0] == 0:
             return embedded + _zero_of(self.visual) if torch.is_grad_enabled() else embedded
@@ -296,9 +299,9 @@ def with_token_type(layer: nn.Module) -> None:
     layer.__class__ = TypedLayer
 
 
-def photos_elsewhere(sequence: Sequence) -> bool:
-    """Whether photos lie on an accelerator: dropping some would wait for it and give every batch another shape."""
-    return sequence.photos.device.type != "cpu"
+def wants_static_shapes(sequence: Sequence) -> bool:
+    """Whether dropping photos would wait for an accelerator, or leave a graph with a shape that depends on values."""
+    return sequence.photos.device.type != "cpu" or torch.compiler.is_compiling()
 
 
 def _real_photos(sequence: Sequence, *, static: bool) -> tuple[Tensor, Tensor | None]:
@@ -306,7 +309,8 @@ def _real_photos(sequence: Sequence, *, static: bool) -> tuple[Tensor, Tensor | 
     photos, there = sequence.photos.flatten(0, 1), sequence.photo_mask.flatten()
     if not static:
         return photos[there], None
-    return photos, there.logical_not().to(torch.uint8).argsort(stable=True)
+    numbers = torch.arange(there.shape[0], device=there.device)
+    return photos, torch.where(there, numbers, numbers + there.shape[0]).argsort()
 
 
 def _zero_of(module: nn.Module) -> Tensor:

@@ -95,7 +95,7 @@ class Qwen25VL(MultimodalLM):
         for number, block in enumerate(self.visual.blocks):
             window = None if number in self.visual.fullatt_block_indexes else self.windows
             hidden = block(hidden, position_embeddings=rotations, window=window)
-        merged = self.visual.merger(hidden).view(len(photos), self.photo_tokens, -1)
+        merged = self.visual.merger(hidden).view(photos.shape[0], self.photo_tokens, -1)
         return merged if self.windows is None else merged[:, self.back]
 
     def save_photo_processor(self, folder: Path) -> None:
@@ -117,9 +117,9 @@ class Qwen25VL(MultimodalLM):
         weight = self.visual.patch_embed.proj.weight  # (hidden, 3, frames, patch, patch)
         pixels = ((photos.float() - self.mean) / self.std).to(weight.dtype)
         side, merge, patch = self.photo_side, self.merge, self.patch
-        pixels = pixels.view(len(photos), 3, side, merge, patch, side, merge, patch)
+        pixels = pixels.view(photos.shape[0], 3, side, merge, patch, side, merge, patch)
         patches = pixels.permute(0, 2, 5, 3, 6, 1, 4, 7)  # (photos, row, column, row in square, column in it, 3, y, x)
-        patches = patches.reshape(len(photos), self.photo_tokens, merge * merge, 3 * patch * patch)
+        patches = patches.reshape(photos.shape[0], self.photo_tokens, merge * merge, 3 * patch * patch)
         if self.windows is not None:
             patches = patches[:, self.order]
         return F.linear(patches.flatten(1, 2), weight.sum(dim=2).flatten(1))  # a photo is two equal frames
