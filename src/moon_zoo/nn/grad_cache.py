@@ -128,7 +128,7 @@ class _Replay:
         return _join(parts)
 
     def second_pass(self, gradients: dict[str, Tensor | None], parameters: tuple[Tensor, ...]) -> list[Tensor | None]:
-        sums: list[Tensor | None] = [None] * len(parameters)
+        sums = _Sums(len(parameters))
         start = 0
         for number, micro_batch in enumerate(self.micro_batches):
             self.random_states[number].restore()
@@ -147,8 +147,10 @@ class _Replay:
                 found = torch.autograd.grad(
                     [output for output, _ in pairs], parameters, [share for _, share in pairs], allow_unused=True
                 )
-                sums = [_add(total, part) for total, part in zip(sums, found)]
-        return sums
+                sums.add(found)
+                del found
+            del outputs, pairs  # else they would live until the next micro-batch is encoded
+        return sums.values
 
     def _share(self, name: str, gradient: Tensor, start: int, stop: int) -> Tensor:
         if name in self.scalars:
@@ -225,8 +227,20 @@ def _autocast_contexts(device_types: list[str]) -> list[Callable[[], Any]]:
     ]
 
 
-def _add(total: Tensor | None, part: Tensor | None) -> Tensor | None:
-    if total is None or part is None:
-        return part if total is None else total
-    # Not in place: a gradient may be an expanded view, or be shared by two parameters.
-    return total + part
+class _Sums:
+    """Gradients added up over micro-batches, holding no more than the sums and what is being added."""
+
+    def __init__(self, count: int) -> None:
+        self.values: list[Tensor | None] = [None] * count
+        self._own = [False] * count
+
+    def add(self, parts: Sequence[Tensor | None]) -> None:
+        for place, part in enumerate(parts):
+            total = self.values[place]
+            if part is None or total is None:
+                self.values[place] = total if part is None else part
+            elif self._own[place]:
+                total.add_(part)
+            else:
+                # A gradient as it came may be an expanded view, or be shared by two parameters: not in place.
+                self.values[place], self._own[place] = total + part, True
