@@ -25,7 +25,9 @@ def check(recipe: Path, *overrides: tuple[str, str]) -> list[ZooError]:
 
 def test_sound_recipe_passes(recipe: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "--config", "tiny.yaml"]) == 0
-    assert capsys.readouterr().out == "tiny: no faults found\n"
+    printed = capsys.readouterr().out
+    assert printed.endswith("tiny: no faults found\n")
+    assert "all\t5\n" in printed  # parameters
     assert not (here / "runs").exists()
 
 
@@ -54,7 +56,9 @@ def test_printed_faults_are_numbered_and_exit_2(recipe: Path, here: Path, capsys
 
 def test_json_lists_the_faults(recipe: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "--config", "tiny.yaml", "--model.rte", "1", "--json"]) == 2
-    (fault,) = json.loads(capsys.readouterr().out)
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["estimate"] is None  # what is mistaken is not built
+    (fault,) = printed["faults"]
     assert fault["kind"] == "RecipeError"
     assert fault["what"] == "TinyModel has no option 'rte'"
     assert fault["did_you_mean"] == ["rate"]
@@ -106,10 +110,10 @@ def test_overlays_have_no_fault_but_hardware_that_is_not_there(recipe: Path, her
     }
 
 
-def test_device_counts_of_every_spelling() -> None:
+def testdevice_counts_of_every_spelling() -> None:
     spellings = {2: 2, "2": 2, "0,1": 2, "auto": None, -1: None}
-    assert {given: checks._device_count(given) for given in spellings} == spellings
-    assert checks._device_count([0, 3]) == 4
+    assert {given: checks.device_count(given) for given in spellings} == spellings
+    assert checks.device_count([0, 3]) == 4
 
 
 def test_missing_checkpoint_and_no_checkpoint(recipe: Path, here: Path) -> None:

@@ -1,20 +1,23 @@
-"""`moon-zoo check`: a recipe against its data, its checkpoint and this machine, all faults at once."""
+"""`moon-zoo check`: a recipe against its data, its checkpoint and this machine, all faults at once; and what it will take."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from moon_zoo.cli.arguments import Arguments
-from moon_zoo.cli.output import print_json
+from moon_zoo.cli.output import print_json, print_table, say
+from moon_zoo.errors import UsageError
 
 if TYPE_CHECKING:
+    from moon_zoo.cli.dry_run import Estimate
     from moon_zoo.errors import ZooError
 
-summary = "every mistake in a recipe, before any time is spent"
+summary = "every mistake in a recipe, and the memory it takes, before any time is spent"
 
 EXAMPLES = """\
   moon-zoo check --config my.yaml
   moon-zoo check --config my.yaml --config accelerators/ddp --trainer.devices 4
+  moon-zoo check --config moon/qwen2_5_vl_3b --device-memory 80 --compare
   moon-zoo check --run runs/first --ckpt_path best
   moon-zoo check --config my.yaml --ckpt_path dual_flow/shop
 """
@@ -27,28 +30,101 @@ def run(args: list[str]) -> int:
     parser = Arguments(
         "check",
         "Find every mistake in a recipe at once: keys, classes, values, shards,\n"
-        "checkpoint, devices, disk. Any key of the recipe is an option, as with `fit`.",
+        "checkpoint, devices, disk. Take its model through a training step without\n"
+        "weights, data or network (torch's meta device), and tell how large it is and\n"
+        "how much memory a step takes on each device. Any key of the recipe is an\n"
+        "option, as with `fit`.",
         EXAMPLES,
     )
     parser.add_argument("--config", "-c", action="append", default=[], metavar="RECIPE", help="path or shipped name")
     parser.add_argument("--run", metavar="DIR", help="a run's folder: its recipe, where --config gives none")
     parser.add_argument("--ckpt_path", metavar="CKPT", help="best or last of --run; or a path, name or URL")
     parser.add_argument("--allow_missing", action="store_true", help="as with `fit`: the checkpoint may lack weights")
-    parser.add_argument("--json", action="store_true", help="print the faults as JSON")
+    parser.add_argument(
+        "--device-memory", type=float, metavar="GIB", help="memory of a device; this machine's GPU when left out"
+    )
+    parser.add_argument(
+        "--compare",
+        action="store_true",
+        help="also the memory with gradient checkpointing and micro-batches turned on or off, where the model has them",
+    )
+    parser.add_argument("--json", action="store_true", help="print faults and estimate as JSON")
     options, rest = parser.parse_known_args(args)
+    if options.device_memory is not None and not options.device_memory > 0:
+        raise UsageError(
+            f"--device-memory is {options.device_memory:g}", change="--device-memory to the GiB of a device"
+        )
     recipe = read_recipe(options, read_overrides(parser, rest))
     from moon_zoo.cli import checks
 
-    found = checks.faults(recipe, run=options.run, ckpt_path=options.ckpt_path, allow_missing=options.allow_missing)
+    found = checks.check(
+        recipe,
+        run=options.run,
+        ckpt_path=options.ckpt_path,
+        allow_missing=options.allow_missing,
+        compare=options.compare,
+        device_bytes=None if options.device_memory is None else int(options.device_memory * 2**30),
+    )
     if options.json:
-        print_json([_record(fault) for fault in found])
-    elif found:
+        print_json(
+            {
+                "faults": [_record(fault) for fault in found.faults],
+                "estimate": None if found.estimate is None else found.estimate.as_json(),
+                "not_measured": found.not_measured,
+            }
+        )
+        return 2 if found.faults else 0
+    if found.estimate is not None:
+        print_estimate(recipe.name, found.estimate)
+    elif found.not_measured is not None:
+        say(f"note: memory is not estimated: {found.not_measured}")
+    if found.faults:
         from moon_zoo.errors import Faults
 
-        raise Faults(found)
-    else:
-        print(f"{recipe.name}: no faults found")
-    return 2 if found else 0
+        raise Faults(found.faults)
+    print(f"{recipe.name}: no faults found")
+    return 0
+
+
+def print_estimate(name: str, found: Estimate) -> None:
+    """Two tables: the model's parts, and what a step takes."""
+    parts = [["all", number(found.parameters)], ["trained", number(found.trained)]]
+    parts += [[part, number(count)] for part, count in found.parts.items()]
+    print_table(f"{name}: {found.model}", ["parameters", "count"], parts, right=(1,))
+    print_table(_heading(found), ["memory of a step", "on each device"], _rows(found), right=(1,))
+    for note in found.notes:
+        say(f"note: {note}")
+
+
+def _heading(found: Estimate) -> str:
+    devices = f", {found.devices} devices{' that share weights' if found.sharded else ''}" if found.devices > 1 else ""
+    return f"batch of {found.batch_size} on each device, precision {found.precision}{devices}"
+
+
+def _rows(found: Estimate) -> list[list[str]]:
+    from moon_zoo.cli.dry_run import gib, plain
+
+    rows = [
+        ["weights", gib(found.weights_bytes)],
+        ["gradients", gib(found.gradients_bytes)],
+        ["optimiser", gib(found.optimizer_bytes)],
+        ["batch", gib(found.batch_bytes)],
+        ["kept for the backward pass", gib(found.variants[0].kept_bytes)],
+        ["peak, all together", gib(found.peak_bytes)],
+    ]
+    for variant in found.variants[1:]:
+        settings = ", ".join(f"{name}: {plain(value)}" for name, value in variant.settings.items())
+        rows.append([f"peak with {settings}", gib(variant.peak_bytes)])
+    if found.device_bytes is not None:
+        rows.append(["the device has", gib(found.device_bytes)])
+    return rows
+
+
+def number(count: int) -> str:
+    """``3.75 B``, ``12.1 M``, ``45,120``."""
+    if count >= 1e9:
+        return f"{count / 1e9:.2f} B"
+    return f"{count / 1e6:.2f} M" if count >= 1e6 else f"{count:,}"
 
 
 def _record(fault: ZooError) -> dict[str, object]:

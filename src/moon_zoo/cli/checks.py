@@ -6,10 +6,11 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from moon_zoo.cli import checkpoints, structure
+from moon_zoo.cli import checkpoints, dry_run, structure
 from moon_zoo.cli.run_folder import RUNS, existing
 from moon_zoo.errors import DataError, Faults, RecipeError, UsageError, ZooError
 from moon_zoo.recipe_yaml import Key
@@ -25,16 +26,39 @@ SPARE_BYTES = 256 << 20
 """Room for logs and pictures beside the checkpoints."""
 
 
-def faults(
-    recipe: Recipe, *, run: str | None = None, ckpt_path: str | None = None, allow_missing: bool = False
-) -> list[ZooError]:
-    """Every fault found, in the order they should be mended.
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What a check found.
+
+    Args:
+        faults: In the order they should be mended.
+        estimate: Size of the model and memory of a step; None where it could not be taken.
+        not_measured: Why not, where that is no fault of the recipe.
+    """
+
+    faults: list[ZooError]
+    estimate: dry_run.Estimate | None = None
+    not_measured: str | None = None
+
+
+def check(
+    recipe: Recipe,
+    *,
+    run: str | None = None,
+    ckpt_path: str | None = None,
+    allow_missing: bool = False,
+    device_bytes: int | None = None,
+    compare: bool = False,
+) -> Checked:
+    """Every fault found, and what a training takes.
 
     Args:
         recipe: The merged recipe.
         run: A run's folder, for ``best`` and ``last``.
         ckpt_path: The checkpoint to be used.
         allow_missing: Whether it may lack weights of the model.
+        device_bytes: Memory of a device; None for that of this machine's.
+        compare: Whether settings that save memory are looked at as well.
     """
     found = list(structure.faults(recipe))
     # What follows builds classes from the recipe, which has no meaning while its structure is wrong.
@@ -44,14 +68,36 @@ def faults(
         checkpoint = _checkpoint(run, ckpt_path)
     except ZooError as error:
         found.append(error)
-    looks = [device_faults(recipe)]
-    if sound:
-        looks = [data_faults(recipe), *looks, model_faults(recipe, checkpoint, allow_missing)]
-    elif checkpoint is not None:
-        looks.append(checkpoints.faults(checkpoint, None))
-    for look in looks:
-        found.extend(look)
-    return [annotated(fault, recipe) for fault in found]
+    if not sound:
+        found += device_faults(recipe)
+        found += checkpoints.faults(checkpoint, None) if checkpoint is not None else ()
+        return Checked([annotated(fault, recipe) for fault in found])
+    found += [*data_faults(recipe), *device_faults(recipe)]
+    model, estimate, why = None, None, None
+    try:
+        model = dry_run.build(recipe)
+    except dry_run.NotMeasured as error:
+        why = str(error)
+    except ZooError as error:
+        found.append(error)
+    found += model_faults(model, checkpoint, allow_missing)
+    if model is not None:
+        try:
+            estimate = dry_run.estimate(model, recipe, device_bytes=device_bytes, compare=compare)
+            too_large = dry_run.memory_fault(estimate)
+            found += [too_large] if too_large is not None else []
+        except dry_run.NotMeasured as error:
+            why = str(error)
+        except ZooError as error:
+            found.append(error)
+    return Checked([annotated(fault, recipe) for fault in found], estimate, why)
+
+
+def faults(
+    recipe: Recipe, *, run: str | None = None, ckpt_path: str | None = None, allow_missing: bool = False
+) -> list[ZooError]:
+    """The faults of `check` alone."""
+    return check(recipe, run=run, ckpt_path=ckpt_path, allow_missing=allow_missing).faults
 
 
 def annotated(error: ZooError, recipe: Recipe) -> ZooError:
@@ -224,10 +270,10 @@ def device_faults(recipe: Recipe) -> Iterator[ZooError]:
         )
         return
     devices = trainer.get("devices", "auto")
-    wanted = _device_count(devices)
-    if wanted is not None and name != "cpu" and wanted > accelerator.auto_device_count():
+    wanted = device_count(devices)
+    if wanted is not None and name != "cpu" and wanted > accelerator.autodevice_count():
         yield RecipeError(
-            f"{wanted} devices are asked for, this machine has {accelerator.auto_device_count()}",
+            f"{wanted} devices are asked for, this machine has {accelerator.autodevice_count()}",
             where="trainer.devices",
             change="trainer.devices",
         )
@@ -245,7 +291,7 @@ def require_devices(recipe: Recipe) -> None:
         raise fault
 
 
-def _device_count(devices: Any) -> int | None:
+def device_count(devices: Any) -> int | None:
     """How many devices are asked for; for numbered ones, how many there must be."""
     if isinstance(devices, str):
         if "," in devices:
@@ -259,32 +305,13 @@ def _device_count(devices: Any) -> int | None:
     return devices if isinstance(devices, int) and devices > 0 else None
 
 
-def model_faults(recipe: Recipe, checkpoint: Path | None = None, allow_missing: bool = False) -> Iterator[ZooError]:
-    """What the model's constructor refuses; a checkpoint that is not this model's; checkpoints too large for the disk."""
-    model = None
-    if not _downloads(recipe):  # else building the model would fetch its weights: that is time spent
-        try:
-            model = _built(recipe)
-        except ZooError as error:
-            yield error
+def model_faults(model: ZooModule | None, checkpoint: Path | None, allow_missing: bool) -> Iterator[ZooError]:
+    """A checkpoint that is not this model's; checkpoints too large for the disk."""
     if checkpoint is not None:
         yield from checkpoints.faults(checkpoint, model, allow_missing=allow_missing)
     if model is not None:
         size = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
         yield from disk_faults(COPIES_ON_DISK * size + SPARE_BYTES)
-
-
-def _built(recipe: Recipe) -> ZooModule:
-    from jsonargparse import ArgumentError, ArgumentParser
-
-    from moon_zoo.models.base import ZooModule
-
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_subclass_arguments(ZooModule, "model", fail_untyped=False)
-    try:
-        return parser.instantiate_classes(parser.parse_object({"model": recipe.values["model"]})).model
-    except (ArgumentError, ValueError, TypeError, KeyError) as error:
-        raise refused(error, recipe) from error
 
 
 def place(recipe: Recipe, message: str) -> str:
@@ -294,14 +321,6 @@ def place(recipe: Recipe, message: str) -> str:
         if len(path) > 1 and path[-1] in words and path[-1] not in CLASS_KEYS:
             return f"{structure.dotted(path)}  ({node.origin})"
     return recipe.name
-
-
-def _downloads(recipe: Recipe) -> bool:
-    return any(
-        isinstance(path[-1], str) and path[-1].endswith("pretrained") and bool(node.value)
-        for path, node in recipe.tree.walk()
-        if path
-    )
 
 
 def disk_faults(wanted: int, folder: Path = RUNS) -> Iterator[ZooError]:

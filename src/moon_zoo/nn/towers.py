@@ -185,6 +185,8 @@ def _create_backbone(name: str, pretrained: bool, options: dict[str, Any]) -> An
             change="model.init_args.image_tower",
         )
     try:
+        if _without_memory() and ":" not in name:
+            pretrained = False
         return timm.create_model(name, pretrained=pretrained or ":" in name, num_classes=0, **options)
     except TypeError as error:
         raise RecipeError(
@@ -242,7 +244,7 @@ def _load_encoder(name: str, pretrained: bool, options: dict[str, Any]) -> Any:
         config = AutoConfig.from_pretrained(name, **options, **safe)
         return (
             AutoModel.from_pretrained(name, config=config, use_safetensors=True, **safe)
-            if pretrained
+            if pretrained and not _without_memory()
             else AutoModel.from_config(config, **safe)
         )
     except (OSError, ValueError, KeyError) as error:
@@ -251,6 +253,11 @@ def _load_encoder(name: str, pretrained: bool, options: dict[str, Any]) -> Any:
             f"the text tower {name} ({kind}) cannot be loaded: {_first_line(error)}",
             change="model.init_args.text_tower to a folder that holds config.json and model.safetensors",
         ) from error
+
+
+def _without_memory() -> bool:
+    """Whether modules are made on torch's meta device: shapes alone, so that no weights are wanted."""
+    return torch.get_default_device().type == "meta"
 
 
 def _first_line(error: Exception) -> str:
