@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
+import pytest
 import torch
+from filelock import FileLock
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from moon_zoo.data.inputs import Draw, stack
@@ -61,9 +67,26 @@ def make_batch(inputs: GenerationInputs, numbers: range, seed: int | None = None
     return batch | {"index": torch.tensor(numbers), "valid": torch.ones(len(numbers), dtype=torch.bool)}
 
 
-def trained(inputs: GenerationInputs, steps: int = 110) -> MultimodalLM:
-    """A model that has learned the products 0 to 36."""
+def shared_folder(factory: pytest.TempPathFactory) -> Path:
+    """A folder of this run of tests, the same for all of its processes."""
+    own = factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+def trained(inputs: GenerationInputs, folder: Path) -> MultimodalLM:
+    """A model that has learned the products 0 to 36; trained once for all test processes that share ``folder``."""
     backbone = make_backbone(inputs)
+    kept = folder / "writer.safetensors"
+    with FileLock(folder / "writer.lock"):
+        if kept.exists():
+            backbone.load_state_dict(load_file(kept))
+        else:
+            _train(backbone, inputs)
+            save_file({name: value.clone() for name, value in backbone.state_dict().items()}, kept)
+    return backbone.eval()
+
+
+def _train(backbone: MultimodalLM, inputs: GenerationInputs, steps: int = 110) -> None:
     optimizer = torch.optim.AdamW(backbone.parameters(), lr=5e-3)
     for step in range(steps):
         for group in optimizer.param_groups:
@@ -73,7 +96,6 @@ def trained(inputs: GenerationInputs, steps: int = 110) -> MultimodalLM:
         loss.backward()
         torch.nn.utils.clip_grad_norm_(backbone.parameters(), 1.0)
         optimizer.step()
-    return backbone.eval()
 
 
 def unseen(count: int = 12) -> list[Product]:

@@ -57,7 +57,7 @@ def sequence_of(batch: Mapping[str, Tensor], task: str | None = None) -> TokenSe
         token_ids=batch[f"{prefix}token_ids"],
         mask=batch[f"{prefix}token_mask"],
         token_type=batch[f"{prefix}token_type"],
-        photos=batch["generation_photos"],
+        photos=batch["generation_photos" if task is None else "generation_predict_photos"],
         photo_mask=batch[f"{prefix}photo_mask"],
     )
 

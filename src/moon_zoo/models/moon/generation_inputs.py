@@ -7,7 +7,7 @@ at their ends, so that all shapes are static and answers stand in the last place
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -100,14 +100,14 @@ class GenerationInputs:
             ``(length,)`` with question and answer; ``generation_labels`` int64 ``(answer,)``: ids to predict at the
             sequence's last places, -100 where there is none; ``generation_task`` int64, place in `TASKS`, -1 where the
             product tells nothing; bool ``generation_shows_words``. Outside training also, for each of ``predict_tasks``,
-            ``generation_<task>_token_ids``, ``_mask``, ``_type`` ``(length - answer,)`` of its question, and
-            ``generation_<task>_photo_mask``.
+            ``generation_<task>_token_ids``, ``_mask``, ``_type`` ``(length - answer,)`` of its question,
+            ``generation_<task>_photo_mask``, and ``generation_predict_photos``, which all of them are about.
         """
         product = sample.item if isinstance(sample, Search) else sample
         chance = _Chance(draw, product.item_id)
         task = self._draw_task(product, chance)
         chosen = self._choose_photos(product, task, draw, chance)
-        photos, boxes = self._photos(product, chosen, task, draw)
+        photos, boxes = self._photos(product, chosen, draw)
         tensors = {
             "generation_photos": photos,
             "generation_photo_mask": torch.arange(self.max_photos) < len(chosen),
@@ -123,8 +123,8 @@ class GenerationInputs:
             question = ask(task, product, words=words, box=box, locate=box is not None, wording=chance.wording())
             tensors |= self._sequence(question.prompt, question.answer, len(chosen))
             tensors["generation_shows_words"] = torch.tensor(question.shows_words)
-        if not draw.training:
-            tensors |= self._predictions(product, len(chosen))
+        if not draw.training and self.predict_tasks:
+            tensors |= self._predictions(product)
         return tensors
 
     def prompt(self, product: Product, task: str) -> dict[str, Tensor]:
@@ -138,16 +138,11 @@ class GenerationInputs:
             RecipeError: There is no such task.
         """
         _checked({task: 1.0}, "the task")
-        draw = Draw()
-        chosen = list(
-            range(min(self.max_photos, len(product.photos), 1 if task == "main_subject" else self.max_photos))
-        )
-        photos, _ = self._photos(product, chosen, task, draw)
-        tensors = self._question(product, task, len(chosen))
+        shown = self._shown(product, task)
         return {
-            "generation_photos": photos,
-            "generation_photo_mask": torch.arange(self.max_photos) < len(chosen),
-            **tensors,
+            "generation_photos": self._photos(product, range(shown), Draw())[0],
+            "generation_photo_mask": torch.arange(self.max_photos) < shown,
+            **self._question(product, task),
         }
 
     def answers(self, labels: Tensor) -> list[str]:
@@ -180,9 +175,8 @@ class GenerationInputs:
         shown = 1 + min(int(chance("photo") * most), most - 1)
         return torch.randperm(count, generator=draw.generator)[:shown].tolist()
 
-    def _photos(
-        self, product: Product, chosen: Sequence[int], task: str | None, draw: Draw
-    ) -> tuple[Tensor, list[Box | None]]:
+    def _photos(self, product: Product, chosen: Iterable[int], draw: Draw) -> tuple[Tensor, list[Box | None]]:
+        """Photos in whole, or crops of them in training, and the boxes in them; stretched, as boxes count in sides."""
         size = self.photo.size
         photos = torch.zeros((self.max_photos, 3, size, size), dtype=torch.uint8)
         boxes: list[Box | None] = []
@@ -190,27 +184,29 @@ class GenerationInputs:
             photo, box = product.photos[place], product.core_boxes[place]
             if draw.training:
                 photos[number], box = _drawn_photo(photo, box, self.photo, draw)
-            elif task == "main_subject":
-                photos[number] = decode_photo(photo, size, mode="squash")  # a box counts in the whole photo's sides
             else:
-                photos[number] = self.photo(photo, draw)
+                photos[number] = decode_photo(photo, size, mode="squash")
             boxes.append(box)
         return photos, boxes
 
     # Sequences ----------------------------------------------------------------------------------------------------
 
-    def _predictions(self, product: Product, shown: int) -> dict[str, Tensor]:
-        """Questions of ``predict_tasks`` about the photos that are shown anyway."""
-        tensors = {}
+    def _predictions(self, product: Product) -> dict[str, Tensor]:
+        """Questions of ``predict_tasks``, with the photos that they are about."""
+        first = range(min(self.max_photos, len(product.photos)))
+        tensors = {"generation_predict_photos": self._photos(product, first, Draw())[0]}
         for task in self.predict_tasks:
-            photos = min(shown, 1) if task == "main_subject" else shown
-            asked = self._question(product, task, photos)
+            asked = self._question(product, task)
             tensors |= {f"{PREFIX}{task}_{name.removeprefix(PREFIX)}": tensor for name, tensor in asked.items()}
-            tensors[f"{PREFIX}{task}_photo_mask"] = torch.arange(self.max_photos) < photos
+            tensors[f"{PREFIX}{task}_photo_mask"] = torch.arange(self.max_photos) < self._shown(product, task)
         return tensors
 
-    def _question(self, product: Product, task: str, photos: int) -> dict[str, Tensor]:
-        tensors = self._sequence(ask(task, product, words=True).prompt, "", photos)
+    def _shown(self, product: Product, task: str) -> int:
+        """How many photos a question of prediction shows: the first for the main subject, as many as there is room else."""
+        return min(1 if task == "main_subject" else self.max_photos, len(product.photos))
+
+    def _question(self, product: Product, task: str) -> dict[str, Tensor]:
+        tensors = self._sequence(ask(task, product, words=True).prompt, "", self._shown(product, task))
         answer = len(tensors.pop(f"{PREFIX}labels"))
         return {name: tensor[:-answer] for name, tensor in tensors.items()}
 
