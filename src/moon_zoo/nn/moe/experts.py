@@ -103,6 +103,9 @@ class LoraExperts(nn.Module):
 
     def forward(self, hidden: Tensor, expert_ids: Tensor, weights: Tensor) -> Tensor:
         """Weighted sum of each token's experts, see `moon_zoo.nn.moe.dispatch.expert_ffn`."""
+        if torch.compiler.is_exporting():  # grouped products are in no exchange format
+            gate_up = torch.cat([self._whole("gate"), self._whole("up")], 1)
+            return expert_ffn(hidden, gate_up, self._whole("down"), expert_ids, weights)
         layout = layout_of(expert_ids, self.num_experts)
         tokens = layout.tokens
         rows = hidden[tokens]
@@ -129,6 +132,10 @@ class LoraExperts(nn.Module):
             for name in ("gate", "up", "down")
         }
         return {name: weights[f"shared.{name}"] + update for name, update in updates.items()}
+
+    def _whole(self, name: str) -> Tensor:
+        update = getattr(self, f"{name}_b") @ getattr(self, f"{name}_a")  # (experts, out, in)
+        return getattr(self.shared, f"{name}_proj").weight + update
 
 
 def check_ffn(ffn: nn.Module) -> None:

@@ -8,7 +8,8 @@ Three layouts, all exact:
 - `padded`: each expert has as many places as the busiest one needs; one ``bmm`` for all. For few tokens, where starting a
   product per expert costs more than multiplying zeros.
 
-``F.grouped_mm`` wants rows and strides in multiples of 16 bytes and ignores autocast; what does not fit is multiplied in a loop.
+``F.grouped_mm`` wants rows and strides in multiples of 16 bytes and ignores autocast; what does not fit is multiplied in a
+loop.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ class Layout:
     def times(self, rows: Tensor, matrices: Tensor) -> Tensor:
         """Each expert's rows ``(rows, in)`` times its matrix of ``(experts, in, out)``: ``(rows, out)``."""
         if self.ends is None:
-            return torch.bmm(rows.view(len(matrices), self.capacity, -1), matrices).flatten(0, 1)
+            return torch.bmm(rows.view(len(matrices), self.capacity, rows.shape[1]), matrices).flatten(0, 1)
         if _grouped_mm_takes(rows, matrices):
             return self.cleared(F.grouped_mm(rows, matrices, offs=self.ends))
         out = rows.new_zeros(len(rows), matrices.shape[2])
@@ -88,7 +89,7 @@ class Layout:
     def outer(self, left: Tensor, right: Tensor) -> Tensor:
         """Each expert's ``left`` rows, transposed, times its ``right`` rows: ``(experts, left dim, right dim)``."""
         if self.ends is None:
-            shape = (-1, self.capacity)
+            shape = (len(left) // self.capacity, self.capacity)
             return torch.bmm(left.unflatten(0, shape).transpose(1, 2), right.unflatten(0, shape))
         if _grouped_mm_takes(left, right):
             return F.grouped_mm(left.t(), right, offs=self.ends)
@@ -130,7 +131,8 @@ def static(expert_ids: Tensor, num_experts: int) -> Layout:
 
 
 def padded(expert_ids: Tensor, num_experts: int, capacity: int) -> Layout:
-    """Places for ``capacity`` rows per expert, at least as many as the busiest expert has; see `grouped`."""
+    """Places for ``capacity`` rows per expert: at least one, and as many as the busiest expert has; see `grouped`."""
+    capacity = max(1, capacity)
     ids, pairs = expert_ids.reshape(-1).sort(stable=True)
     starts = torch.searchsorted(ids, torch.arange(num_experts + 1, device=ids.device))
     pairs, ids = pairs[: int(starts[-1])], ids[: int(starts[-1])]

@@ -1,0 +1,145 @@
+"""Every layout gives what a plain loop gives, forward and backward."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from moon_zoo.nn.moe import dispatch
+from moon_zoo.nn.moe.layout import Layout, grouped, padded, static
+from tests.nn.moe.plain import looped
+
+
+def busiest_padded(expert_ids: Tensor, num_experts: int) -> Layout:
+    capacity = int(torch.bincount(expert_ids.flatten(), minlength=num_experts + 1)[:num_experts].max())
+    return padded(expert_ids, num_experts, capacity)
+
+
+LAYOUTS = {"grouped": grouped, "static": static, "padded": busiest_padded}
+
+
+def given(tokens: int, experts: int, slots: int, dim: int, hidden_dim: int, *, unused: float) -> list[Tensor]:
+    """Hidden states, both stacks, expert numbers and weights; a share of slots has no expert."""
+    torch.manual_seed(tokens)
+    ids = torch.rand(tokens, experts).argsort(1)[:, :slots]
+    ids = ids.masked_fill(torch.rand(tokens, slots) < unused, experts)
+    weights = torch.rand(tokens, slots).masked_fill(ids == experts, 0.0)
+    return [
+        torch.randn(tokens, dim, requires_grad=True),
+        (torch.randn(experts, 2 * hidden_dim, dim) * 0.3).requires_grad_(),
+        (torch.randn(experts, dim, hidden_dim) * 0.3).requires_grad_(),
+        ids,
+        weights.requires_grad_(),
+    ]
+
+
+def results(run: Callable[..., Tensor], tensors: list[Tensor]) -> list[Tensor]:
+    """Output and all gradients."""
+    trained = [tensor for tensor in tensors if tensor.requires_grad]
+    output = run(*tensors)
+    # Seeded by its size: the same for both contenders.
+    gradient = torch.randn(output.shape, generator=torch.Generator().manual_seed(len(output)))
+    return [output.detach(), *torch.autograd.grad(output, trained, gradient.to(output.dtype))]
+
+
+def assert_equal(found: list[Tensor], expected: list[Tensor], tolerance: float = 1e-5) -> None:
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(
+    ("tokens", "experts", "slots", "dim", "hidden_dim", "unused"),
+    [
+        (1, 4, 1, 8, 8, 0.0),
+        (50, 5, 2, 16, 24, 0.0),
+        (50, 5, 2, 16, 24, 0.4),
+        (30, 40, 3, 16, 8, 0.2),  # experts without any token
+        (20, 4, 2, 6, 5, 0.3),  # sizes that grouped products refuse
+        (9, 3, 2, 8, 8, 1.0),  # pads alone
+    ],
+)
+def test_layouts_equal_a_loop_over_tokens(
+    layout: str,
+    tokens: int,
+    experts: int,
+    slots: int,
+    dim: int,
+    hidden_dim: int,
+    unused: float,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tensors = given(tokens, experts, slots, dim, hidden_dim, unused=unused)
+    monkeypatch.setattr(dispatch, "layout_of", LAYOUTS[layout])
+    assert_equal(results(dispatch.expert_ffn, tensors), results(looped, tensors))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_backward_is_the_forward_s_derivative(layout: str) -> None:
+    tensors = [tensor.double() if tensor.is_floating_point() else tensor for tensor in given(5, 3, 2, 4, 3, unused=0.3)]
+    hidden, gate_up, down, ids, weights = (
+        tensor.detach().requires_grad_(tensor.is_floating_point()) for tensor in tensors
+    )
+    plan = LAYOUTS[layout](ids, 3)
+    assert torch.autograd.gradcheck(
+        lambda *given: dispatch._ExpertFFN.apply(*given, plan), (hidden, gate_up, down, weights), fast_mode=False
+    )
+
+
+@pytest.mark.parametrize("tokens", [3, 400])
+def test_what_layout_of_chooses_is_exact_for_few_tokens_and_for_many(tokens: int) -> None:
+    tensors = given(tokens, 6, 2, 16, 24, unused=0.2)
+    assert (dispatch.layout_of(tensors[3], 6).capacity > 0) == (tokens == 3)
+    assert_equal(results(dispatch.expert_ffn, tensors), results(looped, tensors))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_grouped_linear_maps_each_expert_s_rows(layout: str) -> None:
+    tensors = given(30, 5, 2, 16, 24, unused=0.2)
+    hidden, gate_up, ids = tensors[0], tensors[1], tensors[3]
+    plan = LAYOUTS[layout](ids, 5)
+
+    def ours(hidden: Tensor, weight: Tensor) -> Tensor:
+        return plan.summed(dispatch.grouped_linear(plan.rows_of(hidden), weight, plan))
+
+    def theirs(hidden: Tensor, weight: Tensor) -> Tensor:
+        return torch.stack(
+            [
+                sum((weight[expert] @ row for expert in chosen if expert < 5), torch.zeros(48))
+                for row, chosen in zip(hidden, ids.tolist())
+            ]
+        )
+
+    assert_equal(results(ours, [hidden, gate_up]), results(theirs, [hidden, gate_up]))
+
+
+@pytest.mark.parametrize("tokens", [4, 200])
+def test_autocast_computes_in_its_type_and_gives_gradients_in_the_weights(tokens: int) -> None:
+    tensors = given(tokens, 6, 2, 16, 24, unused=0.2)
+    expected = results(looped, tensors)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        output = dispatch.expert_ffn(*tensors)
+        found = results(dispatch.expert_ffn, tensors)
+    assert output.dtype == torch.bfloat16
+    assert all(gradient.dtype == torch.float32 for gradient in found[1:])
+    for ours, theirs in zip(found, expected):
+        # bfloat16 has 8 bits
+        assert (ours.float() - theirs).norm() < 0.02 * theirs.norm()
+
+
+def test_half_precision_weights_are_used_as_they_are() -> None:
+    tensors = given(200, 6, 2, 16, 24, unused=0.2)
+    halves = [tensor.detach().bfloat16().requires_grad_() for tensor in tensors[:3]] + tensors[3:]
+    for ours, theirs in zip(results(dispatch.expert_ffn, halves), results(looped, tensors)):
+        assert (ours.float() - theirs).norm() < 0.02 * theirs.norm()
+
+
+def test_gradients_that_are_no_contiguous_rows_are_taken() -> None:
+    """The gradient of a sum is an expanded scalar."""
+    tensors = given(40, 4, 2, 16, 24, unused=0.0)
+    found = torch.autograd.grad(dispatch.expert_ffn(*tensors).sum(), tensors[1])
+    expected = torch.autograd.grad(looped(*tensors).sum(), tensors[1])
+    assert_equal(list(found), list(expected))
