@@ -156,3 +156,19 @@ def test_nothing_to_encode_and_uneven_outputs_are_refused() -> None:
         cached_embeddings(lambda part: {"a": layer(part), "b": part[:1]}, [torch.ones(2, 2)], layer.parameters())
     with pytest.raises(ValueError, match="at least 1, not 0"):
         split_batch(batch(), 0)
+
+
+def test_gradients_that_are_views_or_begin_late_add_up() -> None:
+    """The bias of each kind of row is used by its rows alone, expanded: first from the third micro-batch on, shared by two."""
+    first, late, twin = (nn.Parameter(torch.zeros(3)) for _ in range(3))
+    rows = {"late": torch.tensor([False] * 4 + [True] * 6), "values": torch.arange(30.0).view(10, 3)}
+
+    def encode(part: dict[str, Tensor]) -> dict[str, Tensor]:
+        bias = first + (late + twin if part["late"].any() else 0.0)
+        return {"values": part["values"] + bias.expand(len(part["values"]), 3)}
+
+    loss = grad_cached(encode, split_batch(rows, 2), lambda out: (2 * out["values"]).sum(), [first, late, twin])
+    loss.backward()
+    for parameter, count in ((first, 10), (late, 6), (twin, 6)):
+        assert parameter.grad is not None
+        assert parameter.grad.tolist() == [2.0 * count] * 3
