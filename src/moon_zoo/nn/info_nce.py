@@ -65,7 +65,8 @@ def info_nce(
         extra_documents: Further negatives without gradient (a queue). Those of the query's group are left out.
         similarity_ceiling: Negatives of a cosine above that of the query's positive plus this are left out as probably
             false, e.g. 0.1; see `moon_zoo.nn.pairs`. None for no ceiling.
-        gather: False for this rank's documents alone: no negatives of other ranks. The mean is still that of all ranks.
+        gather: False for this rank's documents alone: no negatives of other ranks in this step (a queue still holds those
+            of past steps). The mean is that of all ranks' queries either way.
         tile: Rows and columns of the matrix held at a time; None for what suits the device.
 
     Returns:
