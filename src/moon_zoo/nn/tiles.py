@@ -364,4 +364,6 @@ def _sum(first: Tensor | None, second: Tensor | None) -> Tensor | None:
 def _exact(tensor: Tensor) -> AbstractContextManager[Any]:
     """Outside autocast, which would round the products to bf16."""
     kind = tensor.device.type
-    return torch.autocast("cpu" if kind == "meta" else kind, enabled=False)  # meta tensors have no autocast of their own
+    return torch.autocast(
+        "cpu" if kind == "meta" else kind, enabled=False
+    )  # meta tensors have no autocast of their own
