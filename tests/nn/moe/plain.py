@@ -53,7 +53,7 @@ def looped(hidden: Tensor, gate_up: Tensor, down: Tensor, expert_ids: Tensor, we
     """Experts one token and slot at a time."""
     rows = []
     for token, ids in enumerate(expert_ids.tolist()):
-        total = torch.zeros_like(hidden[token])
+        total = 0 * hidden[token]  # has a gradient even where there is no expert
         for slot, expert in enumerate(ids):
             if expert < len(gate_up):
                 gate, up = (gate_up[expert] @ hidden[token]).chunk(2)
