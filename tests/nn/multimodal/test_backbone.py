@@ -28,6 +28,13 @@ def test_a_changed_last_token_changes_the_first_hidden_state_only_where_both_sid
     assert both[0] > 1e-3
 
 
+def test_attention_is_one_of_two() -> None:
+    backbone = tiny.model()
+    wrong: Any = "both"
+    with pytest.raises(ValueError, match="attention must be causal or bidirectional, not 'both'"):
+        backbone(tiny.sequence(backbone, [[]], [3]), wrong)
+
+
 @pytest.mark.parametrize("attention", ["causal", "bidirectional"])
 @pytest.mark.parametrize("experts", [False, True])
 def test_pads_anywhere_change_nothing(attention: Any, experts: bool) -> None:

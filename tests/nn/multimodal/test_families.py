@@ -106,6 +106,7 @@ def test_options_override_a_named_models_configuration(folder: Path) -> None:
         ({"hidden_act": "nope"}, "'nope'"),
         ({"rope_parameters": 3}, "rope_parameters must be a mapping, not 3"),
         ({"rope_parameters": {"mrope_section": [1, 2, 3]}}, "mrope_section [1, 2, 3] must add up to 16"),
+        ({"use_sliding_window": True}, "attention within a sliding window is not supported"),
         ({"attn_implementation": "someone/kernel"}, "attn_implementation must be one of sdpa, eager"),
         ({"dtype": "int8"}, "dtype must be one of float32, bfloat16, float16, not 'int8'"),
         ({"trust_remote_code": True}, "code that comes with a backbone is never run"),

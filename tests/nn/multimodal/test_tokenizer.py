@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from moon_zoo.errors import CheckpointError
+from moon_zoo.errors import CheckpointError, RecipeError
 from moon_zoo.nn.multimodal.tokenizer import MultimodalTokenizer
 
 TEXTS = ["Red Shirt, size 42", "blue shirt", "A bright RED lamp\ncolour: red"] * 3
@@ -59,6 +59,12 @@ def test_special_tokens_are_left_out_of_texts(tokenizer: MultimodalTokenizer) ->
     assert tokenizer.decode([special.im_start, *tokenizer.ids("red"), special.im_end, special.end]) == "red"
     assert special.stop == (special.im_end, special.end)
     assert len({*special.stop, special.im_start, special.vision_start, special.vision_end, special.image}) == 6
+
+
+def test_a_vocabulary_without_room_for_bytes_is_refused() -> None:
+    with pytest.raises(RecipeError, match="a vocabulary of 200 has no room for the 256 bytes and 6 special tokens"):
+        MultimodalTokenizer.train(TEXTS, vocab_size=200)
+    assert MultimodalTokenizer.train([], vocab_size=262).vocab_size == 262
 
 
 def test_an_empty_text_has_no_ids(tokenizer: MultimodalTokenizer) -> None:

@@ -269,7 +269,12 @@ def attention_mask(mask: Tensor, attention: Attention, queries: int | None = Non
 
     Returns:
         Bool ``(batch, 1, queries, length)``. Every token sees itself, pads too: a row that sees nothing would be NaN.
+
+    Raises:
+        ValueError: ``attention`` is neither.
     """
+    if attention not in ("causal", "bidirectional"):
+        raise ValueError(f"attention must be causal or bidirectional, not {attention!r}")
     length = mask.shape[1]
     queries = length if queries is None else queries
     keys = torch.arange(length, device=mask.device)

@@ -150,6 +150,12 @@ def check_sizes(config: Any, photo_size: int) -> None:
             where="model.init_args.photo_size",
             change=f"it to {lower} or {lower + square}",
         )
+    if text.use_sliding_window:
+        raise RecipeError(
+            "attention within a sliding window is not supported: a product's tokens see one another",
+            where=f"{WHERE}.use_sliding_window",
+            change="it to false",
+        )
     _heads(text.hidden_size, text.num_attention_heads, "num_attention_heads", 2)
     _heads(vision.hidden_size, vision.num_heads, "vision_config.num_heads", 4)
     pairs = text.hidden_size // text.num_attention_heads // 2

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from moon_zoo.data.text import TextTokenizer
-from moon_zoo.errors import CheckpointError
+from moon_zoo.errors import CheckpointError, RecipeError
 from moon_zoo.nn.multimodal.special_tokens import NAMES, SpecialTokens
 
 PIECES = r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+|\s*[\r\n]+|\s+"
@@ -60,9 +60,19 @@ class MultimodalTokenizer(TextTokenizer):
             texts: What to learn from.
             vocab_size: Entries, special tokens and the 256 bytes included.
             lowercase: Whether upper and lower case are one; texts are then written back in lower case.
+
+        Raises:
+            RecipeError: ``vocab_size`` has no room for bytes and special tokens.
         """
         from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
+        least = 256 + len(NAMES)
+        if vocab_size < least:
+            raise RecipeError(
+                f"a vocabulary of {vocab_size} has no room for the 256 bytes and {len(NAMES)} special tokens",
+                where="model.init_args.vocab_size",
+                change=f"it to {least} or more; a few thousand make texts short",
+            )
         tokenizer = Tokenizer(models.BPE())
         steps = [normalizers.NFC(), *([normalizers.Lowercase()] if lowercase else [])]
         # a space in front, of every line: the first word is like any other
