@@ -16,6 +16,7 @@ from moon_zoo.data.transforms import PhotoTransform
 from moon_zoo.errors import RecipeError
 from moon_zoo.models.moon.generation_inputs import IGNORED, GenerationInputs
 from moon_zoo.models.moon.tasks import TASKS, read_box
+from moon_zoo.nn.multimodal.special_tokens import NAMES
 from moon_zoo.nn.multimodal.token_types import ATTRIBUTE, CATEGORY, IMAGE, PAD
 from moon_zoo.nn.multimodal.tokenizer import MultimodalTokenizer
 from tests.conftest import draw_photo, make_product
@@ -216,3 +217,33 @@ def test_an_unknown_task_of_prediction_comes_with_the_nearest_name() -> None:
     with pytest.raises(RecipeError, match="did you mean: attributes") as caught:
         GenerationInputs(PhotoTransform(16), photo_tokens=4, predict_tasks=("attribute",))
     assert caught.value.change == "model.init_args.predict_tasks"
+
+
+def test_pieces_join_without_a_double_space_whatever_the_tokenizer(tokenizer: MultimodalTokenizer) -> None:
+    """Ours begins every text with a space; those of published models do not, and join a word with the space before it."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    plain = Tokenizer(models.BPE())
+    plain.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    plain.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        special_tokens=[names[0] for names in NAMES.values()],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    plain.train_from_iterator(["Write a title for the home mug with colour: red; size: large"] * 3, trainer)
+    product = make_product(0)
+    for one, expected in (
+        (tokenizer, "write a title for this product. category: mug. attributes: colour: red; size: large"),
+        (
+            MultimodalTokenizer(plain),
+            "Write a title for this product. Category: mug. Attributes: colour: red; size: large",
+        ),
+    ):
+        inputs = inputs_of(one, "title", words_share=1.0, max_tokens=90)
+        tensors = inputs.sample(product, Draw())
+        types = tensors["generation_token_type"]
+        question = tensors["generation_token_ids"][(types != PAD) & (types != IMAGE)].tolist()
+        assert expected in one.decode(question).replace(" .", ".")  # a mark after a field is a piece of its own
+        mug = tensors["generation_token_ids"][types == CATEGORY].tolist()
+        assert mug == one.ids(" mug" if one is not tokenizer else "mug")
