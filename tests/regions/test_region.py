@@ -69,3 +69,24 @@ def test_known_boxes_are_found_by_the_photo():
         detector.detect(torch.zeros(3, 8, 8, dtype=torch.uint8))
     with pytest.raises(DataError, match="1 photos but 2 titles"):
         detector.detect_all([photo()], ["a", "b"])
+
+
+@pytest.mark.parametrize(
+    "box",
+    [
+        (0.2, 0.2, 1.4, 0.8),
+        (-0.1, 0.2, 0.4, 0.8),
+        (0.2, 0.2, 0.2, 0.4),
+        (0.4, 0.2, 0.2, 0.4),
+        (0.1, math.nan, 0.5, 0.5),
+        (0.1, 0.2, 0.3),
+        ("a", "b", "c", "d"),
+        "abcd",
+        {"left": 0.1},
+        5,
+    ],
+)
+def test_a_product_refuses_a_box_that_is_none_and_says_what_to_do(box):
+    with pytest.raises(DataError, match="is not \\(left, top, right, bottom\\)") as caught:
+        Product("1", photos=[photo()], core_boxes=[box])
+    assert "moon-zoo pack boxes" in str(caught.value)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any, ClassVar, Protocol, Self
 
 from moon_zoo.data.impressions.block import MARK, Impressions
@@ -328,9 +329,12 @@ def _build(cls: type[Product], record: Mapping[str, Any], photos: list[bytes]) -
 
 
 def _box(box: Any) -> Box:
-    if len(box) != 4 or not (0 <= box[0] < box[2] <= 1 and 0 <= box[1] < box[3] <= 1):
+    corners = tuple(box) if hasattr(box, "__len__") and not isinstance(box, (str, Mapping)) else ()
+    numbers = len(corners) == 4 and all(isinstance(corner, Real) for corner in corners)
+    if not numbers or not (0 <= corners[0] < corners[2] <= 1 and 0 <= corners[1] < corners[3] <= 1):
         raise DataError(
-            f"the box {tuple(box)} is not (left, top, right, bottom) inside the photo as fractions of its size"
+            f"the box {corners or box!r} is not (left, top, right, bottom) inside the photo as fractions of its size",
+            change="the box, or null where it is not known; moon-zoo pack boxes finds boxes of photos without one",
         )
-    left, top, right, bottom = (float(value) for value in box)
+    left, top, right, bottom = (float(corner) for corner in corners)
     return left, top, right, bottom
