@@ -1,5 +1,6 @@
 """Boxes in answers: every form that models are known to give, and what none can be read from."""
 
+import random
 import time
 
 import pytest
@@ -113,3 +114,39 @@ def test_babble_costs_no_time(text):
     parse_box(text)
     assert time.process_time() - began < 0.5
     assert parse_box("." * LONGEST_ANSWER + "[100, 200, 300, 400]").box is None
+
+
+def test_whatever_is_said_gives_a_valid_box_or_a_reason():
+    draw = random.Random(0)
+    signs = [
+        "[",
+        "]",
+        "(",
+        ")",
+        "{",
+        "}",
+        "<box>",
+        "</box>",
+        "<|box_start|>",
+        "x1=",
+        "left:",
+        "w=",
+        '"',
+        "mug",
+        "\n",
+        "-",
+    ]
+    numbers = ["7", "42.5", "1e3", "1e400", "0", "1000", "-3", ".5", "0.25", "nan", "\u0663", "640"]
+    boxes = 0
+    for _ in range(3000):
+        words = [draw.choice(signs if draw.random() < 0.3 else numbers) for _ in range(draw.randrange(1, 12))]
+        text = draw.choice((", ", " ", ",", "")).join(words)
+        for scale, size in (("auto", None), ("pixels", (480, 640)), ("thousandths", None), ("fractions", (0, 0))):
+            parsed = parse_box(text, scale=scale, shown_size=size)
+            assert (parsed.box is None) == bool(parsed.reason), text
+            if parsed.box is not None:
+                boxes += 1
+                left, top, right, bottom = parsed.box
+                assert 0 <= left < right <= 1, text
+                assert 0 <= top < bottom <= 1, text
+    assert boxes > 20

@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image, ImageDraw
 
+from moon_zoo.errors import DataError
 from moon_zoo.regions.largest_box import grown, largest_box
 from moon_zoo.regions.region import iou
 from moon_zoo.regions.saliency import SaliencyDetector
@@ -117,6 +118,12 @@ def test_a_blank_photo_and_one_that_cannot_be_decoded_have_no_box_and_say_why():
     assert "cannot be decoded" in regions[1].reason
     assert regions[2].box is not None
     assert (regions[0].score, regions[1].score) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("pixels", [torch.zeros(3, 8, 8), torch.zeros(8, 8, 3, dtype=torch.uint8), torch.zeros(8, 8)])
+def test_pixels_of_another_layout_are_refused(pixels):
+    with pytest.raises(DataError, match=r"uint8 \(3, height, width\)"):
+        SaliencyDetector().detect(pixels)
 
 
 def test_any_shape_of_photo_gives_a_box_inside_of_it():

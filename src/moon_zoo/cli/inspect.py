@@ -125,6 +125,9 @@ def _print_as_text(path: str, about: Mapping[str, Mapping[str, Any]]) -> None:
     for text in _shared("fields", {name: one for name, one in about.items() if one["kind"] != ROWS}):
         print(f"{'fields:':<12}{text}")
     for name, one in about.items():
+        if "boxes" in one["extra"]:
+            print(f"{name + ':':<12}{_boxes_line(one['extra']['boxes'])}")
+    for name, one in about.items():
         for line in _vocabulary_lines(one["vocabularies"]) if one["kind"] != ROWS else ():
             print(f"{name + ':':<12}{line}")
     print_rows(about)
@@ -143,6 +146,19 @@ def _one_line(value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{name} ({item})" for name, item in value.items())
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _boxes_line(record: Mapping[str, Any]) -> str:
+    """What `moon-zoo pack boxes` noted of a set."""
+    detector = ", ".join(f"{value}" for name, value in record.get("detector", {}).items() if name in ("name", "model"))
+    counts = [
+        f"{record[name]:,} {name.replace('_', ' ')}"
+        for name in ("found", "kept", "too_small", "failed")
+        if record.get(name)
+    ]
+    overlaps = [f"{role} {one['mean_iou']:.3f}" for role, one in record.get("overlap", {}).items()]
+    with_known = f"; mean IoU with boxes known before: {', '.join(overlaps)}" if overlaps else ""
+    return f"boxes by {detector}: {', '.join(counts)}{with_known}"
 
 
 def _vocabulary_lines(vocabularies: Mapping[str, Any]) -> list[str]:

@@ -23,7 +23,7 @@ from moon_zoo.data.images import decode_photo
 from moon_zoo.data.kinds import Product
 from moon_zoo.errors import CheckpointError, ZooError
 from moon_zoo.regions.parsing import Scale, parse_box
-from moon_zoo.regions.region import CoreRegionDetector, Region, check_lengths
+from moon_zoo.regions.region import CoreRegionDetector, Region, check_lengths, check_pixels
 
 MAX_NEW_TOKENS = 96
 SCALES: dict[str, Scale] = {
@@ -202,7 +202,7 @@ def _readable(photo: bytes | Tensor) -> bytes | Region:
     """The photo's bytes (PNG of pixels), or why it cannot be asked about."""
     if isinstance(photo, Tensor):
         buffer = io.BytesIO()
-        Image.fromarray(photo.permute(1, 2, 0).numpy()).save(buffer, "PNG")
+        Image.fromarray(check_pixels(photo).permute(1, 2, 0).numpy()).save(buffer, "PNG")
         return buffer.getvalue()
     try:
         decode_photo(photo, 8)

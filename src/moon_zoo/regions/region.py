@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from moon_zoo.data.kinds import Box
@@ -121,3 +122,17 @@ def check_lengths(photos: Sequence[object], titles: Sequence[str]) -> None:
         raise DataError(
             f"{len(photos)} photos but {len(titles)} titles", change="one title per photo; '' where none is"
         )
+
+
+def check_pixels(photo: Tensor) -> Tensor:
+    """The photo, if it is uint8 ``(3, height, width)``.
+
+    Raises:
+        DataError: It is something else.
+    """
+    if photo.dtype != torch.uint8 or photo.ndim != 3 or photo.shape[0] != 3 or 0 in photo.shape:
+        raise DataError(
+            f"a photo given as pixels is uint8 (3, height, width), not {photo.dtype} {tuple(photo.shape)}",
+            change="the photo; moon_zoo.data.images.decode_photo gives such tensors",
+        )
+    return photo

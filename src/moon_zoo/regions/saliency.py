@@ -26,7 +26,7 @@ from torch import Tensor
 from moon_zoo.data.images import decode_photo
 from moon_zoo.errors import ZooError
 from moon_zoo.regions.largest_box import grown, largest_box
-from moon_zoo.regions.region import CoreRegionDetector, Region, check_lengths
+from moon_zoo.regions.region import CoreRegionDetector, Region, check_lengths, check_pixels
 from moon_zoo.regions.superpixels import Superpixels, superpixels
 
 SIDE = 64
@@ -171,4 +171,4 @@ def _small(photo: bytes | Tensor) -> Tensor | Region:
             return decode_photo(photo, SIDE, mode="squash")
         except ZooError as error:
             return Region.none(error.what)
-    return F.interpolate(photo[None], (SIDE, SIDE), mode="bilinear", antialias=True)[0]
+    return F.interpolate(check_pixels(photo)[None], (SIDE, SIDE), mode="bilinear", antialias=True)[0]
