@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -89,10 +89,20 @@ def test_the_backward_is_the_forward_s_derivative(layout: str) -> None:
     )
 
 
-@pytest.mark.parametrize("tokens", [3, 400])
-def test_what_layout_of_chooses_is_exact_for_few_tokens_and_for_many(tokens: int) -> None:
-    tensors = given(tokens, 6, 2, 16, 24, unused=0.2)
-    assert (dispatch.layout_of(tensors[3], 6).capacity > 0) == (tokens == 3)
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    """Padded products are for several threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("two_threads")
+@pytest.mark.parametrize(("tokens", "experts", "is_padded"), [(12, 6, True), (400, 6, False), (1, 64, False)])
+def test_few_tokens_are_padded_and_many_or_one_are_not(tokens: int, experts: int, is_padded: bool) -> None:
+    tensors = given(tokens, experts, 2, 16, 24, unused=0.0)
+    assert (dispatch.layout_of(tensors[3], experts).capacity > 0) == is_padded
     assert_equal(results(dispatch.expert_ffn, tensors), results(looped, tensors))
 
 

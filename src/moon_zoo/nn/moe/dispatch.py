@@ -21,7 +21,13 @@ from torch.autograd.function import once_differentiable
 from moon_zoo.nn.moe.layout import Layout, grouped, padded, static
 
 PADDED_ROWS: Final = 16
-"""Rows of the busiest expert up to which a padded product is faster than one per expert; measured by benchmarks/moe.py."""
+"""Rows of the busiest expert up to which one padded product is faster than one product per expert.
+
+A product of few rows is too small for several threads, a padded one is not; with one thread the two are within a tenth.
+"""
+
+PADDED_WASTE: Final = 3
+"""Padded rows per real row up to which that holds: a token or two leave most experts' weights unread."""
 
 
 def layout_of(expert_ids: Tensor, num_experts: int) -> Layout:
@@ -35,7 +41,8 @@ def layout_of(expert_ids: Tensor, num_experts: int) -> Layout:
         return static(expert_ids, num_experts)
     counts = torch.bincount(expert_ids.reshape(-1), minlength=num_experts + 1)[:num_experts]
     busiest = int(counts.max())
-    if 0 < busiest <= PADDED_ROWS:
+    few = 0 < busiest <= PADDED_ROWS and num_experts * busiest <= PADDED_WASTE * int(counts.sum())
+    if few and torch.get_num_threads() > 1:
         return padded(expert_ids, num_experts, busiest)
     return grouped(expert_ids, num_experts)
 
