@@ -18,12 +18,21 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "src/moon_zoo/models").glob("*/READ
 
 TINY_TOWERS = "--model.image_size 32 --model.image_tower_options '{channels: [8, 8, 8, 8], stem_width: 8}'"
 TINY_SHOP = "--data.num_products 40 --data.photo_px 48"
+TINY_MOON = (
+    "--model.photo_size 32 --model.backbone_options '{hidden_size: 16, num_hidden_layers: 1, num_attention_heads: 2, "
+    "num_key_value_heads: 1, intermediate_size: 16, vision_config: {hidden_size: 16, depth: 1, num_heads: 2, "
+    "intermediate_size: 16}}' --model.vocab_size 300"
+)
 TINY_CLICKS = "--data.num_products 40 --data.num_users 20 --data.num_impressions 400"
 TINY = {
     "dual_flow/quickstart": f"{TINY_TOWERS} {TINY_SHOP}",
     "mim/pretraining": f"{TINY_TOWERS} {TINY_SHOP}",
     "mim/c_sft": f"{TINY_TOWERS} {TINY_SHOP}",
     "mim/cube": TINY_CLICKS,
+    **{
+        f"moon/{name}": f"{TINY_MOON} {TINY_SHOP}"
+        for name in ("quickstart", "pretraining", "post_training_1", "post_training_2")
+    },
     "my.yaml": f"{TINY_TOWERS} --model.image_tower resnet10t --model.queue_size 0",
 }
 """Recipe to what makes it tiny."""

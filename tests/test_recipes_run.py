@@ -11,6 +11,11 @@ from moon_zoo import recipes
 from moon_zoo.cli.main import main
 
 SMALL_IMAGE = ["--model.image_size", "32", "--model.image_tower_options", "{channels: [8, 8, 8, 8], stem_width: 8}"]
+SMALL_MOON = [
+    *("--model.photo_size", "32", "--model.vocab_size", "300", "--model.backbone_options"),
+    "{hidden_size: 16, num_hidden_layers: 2, num_attention_heads: 2, num_key_value_heads: 1, intermediate_size: 16, "
+    "vision_config: {hidden_size: 16, depth: 1, num_heads: 2, intermediate_size: 16}}",
+]
 FAST = [
     "--data.num_workers",
     "0",
@@ -44,6 +49,32 @@ def save_siglip(folder: Path) -> Path:
     return folder
 
 
+def save_qwen(folder: Path) -> Path:
+    """A Qwen2.5-VL of a few thousand weights with its tokenizer, as the transformers library saves them."""
+    import torch
+
+    from moon_zoo.nn.multimodal.families import build_backbone
+    from moon_zoo.nn.multimodal.plain import save_plain
+    from moon_zoo.nn.multimodal.tokenizer import MultimodalTokenizer
+
+    torch.manual_seed(0)
+    tokenizer = MultimodalTokenizer.train(["red mug", "blue lamp", "green shirt number 1"], 300)
+    numbers = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1}
+    vision = {"hidden_size": 16, "depth": 1, "num_heads": 2, "intermediate_size": 16}
+    model = build_backbone(
+        options={**numbers, "intermediate_size": 16, "vision_config": vision},
+        photo_size=32,
+        vocab_size=300,
+        special=tokenizer.special,
+    )
+    save_plain(model, folder, tokenizer=tokenizer)
+    return folder
+
+
+MOON_ON_THE_SHOP = ("quickstart", "pretraining", "post_training_1", "post_training_2")
+MOON_ON_GROCERIES = ("grocery_pretraining", "grocery_post_training_1", "grocery")
+
+
 @pytest.fixture
 def tiny(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, list[str]]:
     """Per recipe, the overrides that make it tiny."""
@@ -70,6 +101,15 @@ def tiny(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, list[str]]
         "mim/movielens": [*splits(rows), "--model.embeddings", str(request.getfixturevalue("content_file"))],
         "mim/movielens_pretraining": [*SMALL_IMAGE, *splits(products)],
         "mim/movielens_c_sft": [*SMALL_IMAGE, *splits(searches), "--data.gallery", items],
+        **{f"moon/{name}": [*SMALL_MOON, *shop, "--data.photo_px", "48"] for name in MOON_ON_THE_SHOP},
+        **{f"moon/{name}": [*SMALL_MOON, *splits(searches), "--data.gallery", items] for name in MOON_ON_GROCERIES},
+        "moon/base": [*SMALL_MOON, *splits(searches), "--model.matryoshka", "[8]", "--model.micro_batch_size", "2"],
+        "moon/qwen2_5_vl_3b": [
+            *SMALL_MOON[:4],
+            *("--model.backbone", str(save_qwen(tmp_path / "qwen")), "--model.moe_layers", "1"),
+            *("--model.matryoshka", "[8]", "--model.max_tokens", "40", "--trainer.precision", "32-true"),
+            *splits(searches),
+        ],
         "dual_flow/quickstart": [*SMALL_IMAGE, "--data.num_products", "20", "--data.photo_px", "48"],
         "dual_flow/grocery": [*SMALL_IMAGE, *splits(searches), "--data.gallery", items],
         "dual_flow/base": ["--model.image_tower", "resnet10t", *SMALL_IMAGE, *splits(products)],
@@ -103,7 +143,13 @@ FIRST_STEPS = {"mim/make": "mim/make_content"}
 
 
 def trained_recipes() -> list[str]:
-    return [name for name in sorted(recipes.shipped()) if not name.startswith("accelerators/")]
+    return [
+        name for name in sorted(recipes.shipped()) if not name.startswith("accelerators/") and "/ablations/" not in name
+    ]
+
+
+def ablations() -> list[str]:
+    return [name for name in sorted(recipes.shipped()) if "/ablations/" in name]
 
 
 @pytest.mark.parametrize("name", trained_recipes())
@@ -117,3 +163,9 @@ def test_recipe_trains_and_validates(name: str, tiny: dict[str, list[str]], tmp_
     assert main(["fit", "--config", name, "--run", str(run), "--quiet", *FAST, *tiny[name], *always]) == 0
     figures = json.loads((run / "metrics.json").read_text("utf-8"))
     assert 0 <= figures.get("val/auc", figures.get("val/photo_to_product/recall@1", -1)) <= 1
+
+
+@pytest.mark.parametrize("overlay", ablations())
+def test_ablation_changes_what_it_names_and_nothing_is_refused(overlay: str, tiny: dict[str, list[str]]) -> None:
+    base = "moon/post_training_2"
+    assert main(["check", "--config", base, "--config", overlay, *FAST, *tiny[base]]) == 0

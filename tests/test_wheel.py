@@ -93,7 +93,7 @@ def test_help_and_list_answer_from_the_installed_copy(site: Path, tmp_path: Path
     found = json.loads(subprocess.run([*words, "list", "--json"], **asked).stdout)
     listed = {row["name"]: row["path"] for row in found["recipes"]}
     assert set(listed) == {
-        name for name in recipes.shipped() if name.startswith(("dual_flow/", "mim/", "accelerators/"))
+        name for name in recipes.shipped() if name.startswith(("dual_flow/", "mim/", "moon/", "accelerators/"))
     }
     assert all(path.startswith(str(site)) for path in listed.values())
     index = ROOT / "checkpoints" / "index.yaml"

@@ -52,6 +52,28 @@ TINY_TOWERS: dict[str, Any] = {
     "embedding_dim": 16,
 }
 
+TINY_MOON: dict[str, Any] = {
+    "backbone_options": {
+        "hidden_size": 16,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "intermediate_size": 32,
+        "vision_config": {"hidden_size": 16, "depth": 1, "num_heads": 2, "intermediate_size": 32},
+    },
+    "photo_size": 32,
+    "vocab_size": 300,
+    "max_tokens": 24,
+    "max_query_tokens": 12,
+    "generation": {"attributes": 1.0, "title": 1.0},
+    "generation_share": 0.5,
+    "generation_samples": 4,
+    "generation_tokens": 32,
+    "answer_tokens": 8,
+    "predict_tasks": ["attributes"],
+}
+"""As small as it can be and still have photos, experts and words of its own."""
+
 MODELS: tuple[Row, ...] = (
     Row(
         "dual_flow",
@@ -82,5 +104,22 @@ MODELS: tuple[Row, ...] = (
         metric="val/auc",
         columns=("probability", "user_id", "item_id", "cold", "label"),
         files={"embeddings": "content_file"},
+    ),
+    Row(
+        "moon",
+        kind="search",
+        init_args=TINY_MOON,
+        metric="val/photo_to_product/recall@1",
+        columns=("query", "item", "score", "generated_attributes"),
+        exact_init_args={
+            "combinations": {"query_to_product": 2.0, "text_to_photo": 1.0, "title_to_photo": 1.0},
+            "guidance": "additive",
+            "hard_negatives": 1,
+            "queue_size": 12,
+            "dual_level": 0.3,
+            "filter_threshold": 0.6,
+            "micro_batch_size": 2,
+            "matryoshka": [4, 8],
+        },
     ),
 )
