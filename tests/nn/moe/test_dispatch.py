@@ -113,7 +113,7 @@ def test_grouped_linear_maps_each_expert_s_rows(layout: str) -> None:
     plan = LAYOUTS[layout](ids, 5)
 
     def ours(hidden: Tensor, weight: Tensor) -> Tensor:
-        return plan.summed(dispatch.grouped_linear(plan.rows_of(hidden), weight, plan))
+        return dispatch.to_tokens(dispatch.grouped_linear(dispatch.to_rows(hidden, plan), weight, plan), plan)
 
     def theirs(hidden: Tensor, weight: Tensor) -> Tensor:
         return torch.stack(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -11,6 +12,8 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from moon_zoo.nn.moe.guided import GuidedMoE
+from moon_zoo.nn.moe.install import plain_state_dict
+from moon_zoo.nn.moe.layout import Layout, grouped, padded, static
 from moon_zoo.nn.multimodal.token_types import ATTRIBUTE, CATEGORY, PAD
 from tests.nn.moe.plain import DIM, TYPES, SwiGLU
 
@@ -81,6 +84,32 @@ def test_what_stands_on_pads_changes_nothing(guidance: str, experts: str) -> Non
     torch.testing.assert_close(made_again, output)
     for field in ("probability", "load", "z", "tokens", "type_load"):
         torch.testing.assert_close(getattr(made.statistics, field), getattr(statistics, field))
+
+
+@pytest.mark.parametrize("guidance", GUIDANCES)
+@pytest.mark.parametrize("layout", [grouped, static, lambda ids, experts: padded(ids, experts, 16)])
+def test_low_rank_experts_equal_whole_ones_of_the_same_matrices(
+    layout: Callable[[Tensor, int], Layout], guidance: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("moon_zoo.nn.moe.experts.layout_of", layout)
+    made = mixture(guidance, "lora")
+    whole = mixture(guidance, "full")
+    whole.router.load_state_dict(made.router.state_dict())
+    parts = [plain_state_dict(made, expert) for expert in range(6)]
+    gate_up = [torch.cat([part["gate_proj.weight"], part["up_proj.weight"]]) for part in parts]
+    down = torch.stack([part["down_proj.weight"] for part in parts])
+    whole.experts.load_state_dict({"gate_up_proj": torch.stack(gate_up), "down_proj": down})
+    hidden = hidden_states().requires_grad_()
+    output = made(hidden)
+    expected = whole(hidden)
+    torch.testing.assert_close(output, expected, rtol=1e-5, atol=1e-5)
+    found = torch.autograd.grad(output.square().sum(), [hidden, made.router.weight, made.experts.down_b])
+    wanted = torch.autograd.grad(
+        expected.square().sum(), [hidden, whole.router.weight, whole.experts.down_proj], materialize_grads=True
+    )
+    torch.testing.assert_close(found[:2], wanted[:2], rtol=1e-4, atol=1e-5)
+    # down = shared + down_b @ down_a
+    torch.testing.assert_close(found[2], wanted[2] @ made.experts.down_a.mT, rtol=1e-4, atol=1e-4)
 
 
 def test_statistics_are_sums_over_each_sequence_s_plain_tokens() -> None:

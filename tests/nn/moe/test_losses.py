@@ -48,7 +48,7 @@ def test_z_loss_is_the_mean_over_plain_tokens() -> None:
     torch.nn.init.zeros_(mixture.router.weight)
     mixture.token_type = TYPES
     model(torch.randn(*TYPES.shape, DIM))
-    assert float(z_loss([mixture.statistics])) == pytest.approx(math.log(3) ** 2)
+    assert z_loss([mixture.statistics]).item() == pytest.approx(math.log(3) ** 2)
 
 
 def test_a_batch_of_pads_costs_nothing() -> None:

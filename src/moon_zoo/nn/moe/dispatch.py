@@ -82,6 +82,16 @@ def grouped_linear(rows: Tensor, weight: Tensor, layout: Layout) -> Tensor:
     return _GroupedLinear.apply(rows, weight, layout)
 
 
+def to_rows(hidden: Tensor, layout: Layout) -> Tensor:
+    """Tokens ``(tokens, dim)`` as the layout's rows ``(rows, dim)``, with gradient."""
+    return _ToRows.apply(hidden, layout)
+
+
+def to_tokens(rows: Tensor, layout: Layout) -> Tensor:
+    """The layout's rows ``(rows, dim)`` summed over each token's slots, ``(tokens, dim)``, with gradient."""
+    return _ToTokens.apply(rows, layout)
+
+
 class _ExpertFFN(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, gate_up: Tensor, down: Tensor, weights: Tensor, layout: Layout) -> Tensor:
@@ -128,6 +138,32 @@ class _GroupedLinear(torch.autograd.Function):
         rows, weight = ctx.saved_tensors
         gradient = gradient.contiguous()
         return ctx.layout.times(gradient, weight), ctx.layout.outer(gradient, rows), None
+
+
+class _ToRows(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, layout: Layout) -> Tensor:
+        ctx.layout = layout
+        return layout.rows_of(hidden)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        return ctx.layout.summed(gradient.contiguous()), None
+
+
+class _ToTokens(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, layout: Layout) -> Tensor:
+        ctx.layout = layout
+        return layout.summed(rows)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        layout: Layout = ctx.layout
+        rows = layout.rows_of(gradient)
+        return rows if layout.empty is None else rows.masked_fill_(layout.empty[:, None], 0.0), None
 
 
 def _all_experts(hidden: Tensor, gate_up: Tensor, down: Tensor, expert_ids: Tensor, weights: Tensor) -> Tensor:

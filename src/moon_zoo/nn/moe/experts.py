@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from moon_zoo.nn.moe.dispatch import expert_ffn, grouped_linear, layout_of
+from moon_zoo.nn.moe.dispatch import expert_ffn, grouped_linear, layout_of, to_rows, to_tokens
 
 Experts = Literal["full", "lora"]
 """Whole networks, or low-rank updates of a shared one."""
@@ -107,18 +107,16 @@ class LoraExperts(nn.Module):
             gate_up = torch.cat([self._whole("gate"), self._whole("up")], 1)
             return expert_ffn(hidden, gate_up, self._whole("down"), expert_ids, weights)
         layout = layout_of(expert_ids, self.num_experts)
-        tokens = layout.tokens
-        rows = hidden[tokens]
+        rows = to_rows(hidden, layout)
 
         def update(rows: Tensor, first: Tensor, second: Tensor) -> Tensor:
             return grouped_linear(grouped_linear(rows, first, layout), second, layout)
 
-        gate = self.shared.gate_proj(hidden)[tokens] + update(rows, self.gate_a, self.gate_b)
-        up = self.shared.up_proj(hidden)[tokens] + update(rows, self.up_a, self.up_b)
+        gate = to_rows(self.shared.gate_proj(hidden), layout) + update(rows, self.gate_a, self.gate_b)
+        up = to_rows(self.shared.up_proj(hidden), layout) + update(rows, self.up_a, self.up_b)
         active = F.silu(gate) * up * layout.weights_of(weights).to(gate.dtype)  # (rows, hidden_dim)
-        summed = active.new_zeros(len(hidden), active.shape[1]).index_add(0, tokens, active)
-        updates = update(active, self.down_a, self.down_b)
-        return self.shared.down_proj(summed).index_add(0, tokens, updates.to(summed.dtype))
+        down = self.shared.down_proj(to_tokens(active, layout))
+        return down + to_tokens(update(active, self.down_a, self.down_b), layout)
 
     def filled(self, dense: Mapping[str, Tensor], generator: torch.Generator | None) -> dict[str, Tensor]:
         """A dense network's weights as the shared ones; the present updates stay."""
