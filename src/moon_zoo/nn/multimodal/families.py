@@ -188,14 +188,14 @@ def _quietly() -> Iterator[None]:
 
 
 def _cannot_load(name: str, error: Exception) -> CheckpointError:
-    kind = "folder" if Path(name).exists() else "hub name"
-    if kind == "hub name" and (name.startswith(("/", ".", "~")) or name.count("/") != 1):
-        kind = "there is no such folder"
-    return CheckpointError(
-        f"the backbone {name} ({kind}) cannot be loaded: {_first_line(error)}",
-        change="model.init_args.backbone to a folder that holds config.json and model.safetensors, or to null for a "
-        "tiny one",
+    change = (
+        "model.init_args.backbone to a folder that holds config.json and model.safetensors, or to null for a tiny one"
     )
+    is_folder = Path(name).exists()
+    if not is_folder and (name.startswith(("/", ".", "~")) or name.count("/") != 1):
+        return CheckpointError(f"there is no folder {name}", where="model.init_args.backbone", change=change)
+    kind = "folder" if is_folder else "hub name"
+    return CheckpointError(f"the backbone {name} ({kind}) cannot be loaded: {_first_line(error)}", change=change)
 
 
 def _first_line(error: Exception) -> str:
