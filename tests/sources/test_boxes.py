@@ -132,7 +132,9 @@ def test_a_small_box_is_counted_and_not_kept(tmp_path, capsys):
         writer.write("a", Product("a", photos=[photo("red"), photo("blue")], core_boxes=sizes))
     assert pack(tmp_path / "set", "--detector", "truth", "--to", tmp_path / "out") == 0
     assert boxes(tmp_path / "out" / "set") == [[None, (0.0, 0.0, 0.5, 0.5)]]
-    assert "1 box found, 1 too small" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "1 box found, 1 too small" in said
+    assert f"--sheet sheet.png --beside {tmp_path / 'set'}" in said
     assert pack(tmp_path / "set", "--detector", "truth", "--min-area", "0", "--to", tmp_path / "all") == 0
     assert boxes(tmp_path / "all" / "set") == [sizes]
 

@@ -207,14 +207,16 @@ def _report(source: Source, options: Any, manifests: dict[str, Manifest], counts
     for note in source.notes:
         say(f"note: {note}")
     say("next:")
-    for command in next_commands(options.to, list(manifests), {one.kind for one in manifests.values()}):
+    kinds = {one.kind for one in manifests.values()}
+    for command in next_commands(options.to, list(manifests), kinds, source.beside):
         say(f"  {command}")
 
 
-def next_commands(to: Path, splits: list[str], kinds: Collection[str] = ()) -> list[str]:
+def next_commands(to: Path, splits: list[str], kinds: Collection[str] = (), beside: str | None = None) -> list[str]:
     """What to type after packing."""
     clicks = "impressions" in kinds
-    commands = [f"moon-zoo inspect {to}" + ("" if clicks else " --sheet sheet.png")]
+    compared = f" --beside {shlex.quote(beside)}" if beside is not None else ""
+    commands = [f"moon-zoo inspect {to}" + ("" if clicks else f" --sheet sheet.png{compared}")]
     if "train" in splits:
         words = [f"--data.{name} {to / name}" for name in ("train", "val", "test") if name in splits]
         words += [f"--data.gallery {to / 'items'}"] if "items" in splits and not clicks else []

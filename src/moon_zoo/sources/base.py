@@ -43,6 +43,7 @@ class Source(ABC):
         skipped: What was left out under ``on_error="skip"``: reason to count.
         notes: What is worth knowing about the data but no fault; shown after packing.
         extras: Split to free JSON for its manifest; may be filled while reading.
+        beside: Sets of the same samples that it is worth looking at beside the new ones; None where there are none.
         parents: Split to fingerprints of the sets it is made from; filled before the split's first sample.
     """
 
@@ -54,6 +55,7 @@ class Source(ABC):
     description: str = ""
     total: int | None = None
     min_count: int = 1
+    beside: str | None = None
 
     def __init__(self) -> None:
         self.skipped: Counter[str] = Counter()

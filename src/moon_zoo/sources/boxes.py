@@ -78,6 +78,7 @@ class BoxesSource(Source):
         if batch_size is not None:
             self.detector.batch_size = batch_size
         self.keep_known, self.min_area = keep_known, min_area
+        self.beside = path
         self._remembered: OrderedDict[bytes, Region] = OrderedDict()
 
     def read(self) -> Iterator[Packed]:
