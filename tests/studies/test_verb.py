@@ -80,7 +80,7 @@ def test_every_command_of_a_default_study_is_one_that_its_verb_takes(study: str,
 
 
 def test_a_study_fits_into_its_time_by_its_own_estimate(tmp_path: Path) -> None:
-    for study in PARSERS:
+    for study in set(PARSERS) - set(studying.UNTIMED):
         assert sum(step.seconds for step in steps_of(study, "--to", str(tmp_path / "study"))) < 25 * 60
 
 

@@ -12,38 +12,26 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import nullcontext
-from typing import Any
+from contextlib import ExitStack, nullcontext
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
-IN_16_BITS = (
-    F.linear,
-    F.conv1d,
-    F.conv2d,
-    F.conv3d,
-    F.scaled_dot_product_attention,
-    F.grouped_mm,
-    torch.matmul,
-    Tensor.matmul,
-    Tensor.__matmul__,
-    Tensor.__rmatmul__,
-    torch.mm,
-    Tensor.mm,
-    torch.bmm,
-    Tensor.bmm,
-    torch.addmm,
-    torch.baddbmm,
-    torch.einsum,
-)
+IN_16_BITS: dict[Any, tuple[str, ...]] = {
+    F: ("linear", "conv1d", "conv2d", "conv3d", "scaled_dot_product_attention", "grouped_mm"),
+    torch: ("matmul", "mm", "bmm", "addmm", "baddbmm", "einsum"),
+    Tensor: ("matmul", "__matmul__", "__rmatmul__", "mm", "bmm"),
+}
 """What autocast runs in 16 bits, as far as the zoo's models call it."""
 
-IN_32_BITS = (F.layer_norm, F.softmax, torch.softmax, F.log_softmax, F.cross_entropy, F.normalize)
+IN_32_BITS: dict[Any, tuple[str, ...]] = {
+    F: ("layer_norm", "softmax", "log_softmax", "cross_entropy", "normalize"),
+    torch: ("softmax", "log_softmax"),
+}
 """What autocast keeps in float32."""
 
 
@@ -95,41 +83,58 @@ class LiveMemory(TorchDispatchMode):
         self.current -= size
 
 
-class LikeAutocast(TorchFunctionMode):
-    """Gives functions their arguments in the types that autocast would.
+class LikeAutocast:
+    """While entered, functions get their arguments in the types that autocast would give them.
+
+    The functions themselves are wrapped, for the time of a step: torch's own modes for this do not reach what a backward pass
+    computes again.
 
     Args:
         dtype: ``torch.bfloat16`` or ``torch.float16``.
     """
 
     def __init__(self, dtype: torch.dtype) -> None:
-        super().__init__()
         self.dtype = dtype
-        self._copies: dict[int, Tensor] = {}
+        self._copies: dict[tuple[int, bool], Tensor] = {}
+        self._own = ExitStack()
 
-    def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        """Call the function, its arguments cast if it is one of those."""
-        kwargs = kwargs or {}
-        if func in IN_16_BITS:
-            args, kwargs = tree_map_only(Tensor, self._narrow, (tuple(args), dict(kwargs)))
-        elif func in IN_32_BITS:
-            args, kwargs = tree_map_only(Tensor, _widen, (tuple(args), dict(kwargs)))
-        return func(*args, **kwargs)
+    def __enter__(self) -> Self:
+        for functions, cast in ((IN_16_BITS, self._narrow), (IN_32_BITS, _widen)):
+            for place, names in functions.items():
+                for name in names:
+                    self._wrap(place, name, cast)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._own.close()
+        self.forget()
+
+    def forget(self) -> None:
+        """Drop the weights' copies, as autocast does when its block ends."""
+        self._copies.clear()
+
+    def _wrap(self, place: Any, name: str, cast: Callable[[Tensor], Tensor]) -> None:
+        function = getattr(place, name)
+
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            args, kwargs = tree_map_only(Tensor, cast, (args, kwargs))
+            return function(*args, **kwargs)
+
+        if name in vars(place):
+            self._own.callback(setattr, place, name, function)
+        else:  # inherited from a class that cannot be changed
+            self._own.callback(delattr, place, name)
+        setattr(place, name, wrapped)
 
     def _narrow(self, tensor: Tensor) -> Tensor:
         if tensor.dtype != torch.float32:
             return tensor
         if not isinstance(tensor, nn.Parameter):
             return tensor.to(self.dtype)
-        if id(tensor) not in self._copies:  # as autocast's cache of weights
-            self._copies[id(tensor)] = tensor.to(self.dtype)
-        return self._copies[id(tensor)]
-
-    def forget(self) -> None:
-        """Drop the weights' copies, as autocast does when its block ends."""
-        self._copies.clear()
+        key = id(tensor), torch.is_grad_enabled()  # as autocast's cache of weights
+        if key not in self._copies:
+            self._copies[key] = tensor.to(self.dtype)
+        return self._copies[key]
 
 
 def _widen(tensor: Tensor) -> Tensor:
