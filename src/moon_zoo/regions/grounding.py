@@ -22,6 +22,7 @@ from torch import Tensor
 from moon_zoo.data.images import decode_photo
 from moon_zoo.data.kinds import Product
 from moon_zoo.errors import CheckpointError, ZooError
+from moon_zoo.nn.multimodal.families import quietly
 from moon_zoo.regions.parsing import Scale, parse_box
 from moon_zoo.regions.region import CoreRegionDetector, Region, check_lengths, check_pixels
 
@@ -221,8 +222,9 @@ def _load(folder: Path) -> tuple[Any, Any]:
         )
     local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
     try:
-        processor = AutoProcessor.from_pretrained(folder, **local)
-        model = AutoModelForImageTextToText.from_pretrained(folder, use_safetensors=True, dtype="auto", **local)
+        with quietly():
+            processor = AutoProcessor.from_pretrained(folder, **local)
+            model = AutoModelForImageTextToText.from_pretrained(folder, use_safetensors=True, dtype="auto", **local)
     except (OSError, ValueError, KeyError, ImportError) as error:
         reason = " ".join(str(error).split())[:300]
         raise CheckpointError(

@@ -153,7 +153,7 @@ def _from_weights(adapter: type[MultimodalLM], name: str, config: Any, how: Mapp
     # what does not fit is refused below, in words
     wanted = {"output_loading_info": True, "ignore_mismatched_sizes": True}
     try:
-        with _quietly():
+        with quietly():
             lm, found = adapter.lm_class().from_pretrained(name, config=config, **wanted, **how, **safe)
     except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
         raise _cannot_load(name, error) from error
@@ -172,7 +172,7 @@ def _from_weights(adapter: type[MultimodalLM], name: str, config: Any, how: Mapp
 
 
 @contextmanager
-def _quietly() -> Iterator[None]:
+def quietly() -> Iterator[None]:
     """Without transformers' reports and bars, which say at length what our messages say."""
     from transformers.utils import logging
 
