@@ -105,6 +105,29 @@ def test_a_dense_checkpoint_fills_every_expert_as_up_cycling_would(experts: str)
     torch.testing.assert_close(upcycled(model.state_dict(), model), model.state_dict())
 
 
+def test_a_transformers_decoder_generates_as_before_and_loads_the_plain_weights() -> None:
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    torch.manual_seed(0)
+    config = Qwen2Config(
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        vocab_size=50,
+    )
+    dense = Qwen2ForCausalLM(config).eval()
+    model = copy.deepcopy(dense)
+    install(model.model.layers, num_experts=5, which=2, noise=0.0)
+    prompt = torch.randint(0, 50, (2, 7))
+    expected = dense.generate(prompt, max_new_tokens=5, do_sample=False)
+    assert model.generate(prompt, max_new_tokens=5, do_sample=False).tolist() == expected.tolist()
+    plain = Qwen2ForCausalLM(config).eval()
+    plain.load_state_dict(plain_state_dict(model), strict=True)
+    assert plain.generate(prompt, max_new_tokens=5, do_sample=False).tolist() == expected.tolist()
+
+
 def test_layers_are_chosen_by_name_number_or_list() -> None:
     assert chosen_layers("all", 3) == [0, 1, 2]
     assert chosen_layers(2, 5) == [3, 4]
