@@ -59,7 +59,11 @@ OBJECTIVES = (*TASKS, "query_to_product", "item_photo_to_text")
 ITEM_GROUPS = ("warm", "cold")
 """Groups of rows that figures of clicks are also given for, under ``{group}/``: training saw their items, or never did."""
 
+WRITTEN = ("describe", "attributes", "title", "main_subject")
+"""What a generative model is asked to write about products."""
+
 _PLACEHOLDERS = {
+    "written": "|".join(WRITTEN),
     "task": "|".join(TASKS),
     "objective": "|".join(OBJECTIVES),
     "group": "|".join(ITEM_GROUPS),
@@ -130,6 +134,49 @@ def _of_groups(infos: Iterable[MetricInfo]) -> list[MetricInfo]:
             said = f"{one.pattern} of rows of warm items (training saw them) or cold ones (it did not)."
             found += [one, replace(one, pattern=f"{{group}}/{one.pattern}", meaning=said)]
     return found
+
+
+_ANSWER_LOSS = "Mean cross entropy of the tokens of right answers, the beginning given"
+_ANSWER_ACCURACY = "Share of the tokens of right answers that are the likeliest, the beginning given"
+_ATTRIBUTE_PAIRS = {
+    "precision": "Share of the attributes named in answers whose value is right.",
+    "recall": "Share of the products' attributes that answers name with the right value.",
+    "f1": "Harmonic mean of precision and recall of attributes, over all answers together.",
+    "exact_match": "Share of answers that name all of a product's attributes rightly and no other.",
+}
+
+
+def _fraction(pattern: str, meaning: str, direction: Direction = "higher") -> MetricInfo:
+    return _info(f"generation/{pattern}", "fraction", direction, meaning, high=1.0)
+
+
+_GENERATION: list[MetricInfo] = [
+    _info("generation/loss", "nats", "lower", f"{_ANSWER_LOSS}."),
+    _fraction("token_accuracy", f"{_ANSWER_ACCURACY}."),
+    _info("generation/{written}/loss", "nats", "lower", f"{_ANSWER_LOSS}: of one task."),
+    _fraction("{written}/token_accuracy", f"{_ANSWER_ACCURACY}: of one task."),
+    _info("generation/tokens", "tokens", "", "Tokens of answers in a batch, all ranks together."),
+    *(_fraction(f"attributes/{name}", meaning) for name, meaning in _ATTRIBUTE_PAIRS.items()),
+    *(
+        _fraction(f"attributes_from_photo/{name}", f"{meaning} Of questions that show photos alone.")
+        for name, meaning in _ATTRIBUTE_PAIRS.items()
+    ),
+    _fraction("attribute_accuracy/{attribute}", "Share of products with this attribute whose answer has its value."),
+    _fraction(
+        "attribute_accuracy/{attribute}_chance", "The same for a guess with equal odds: 1 / number of values.", ""
+    ),
+    _fraction("attribute_accuracy_from_photo/{attribute}", "The same of questions that show photos alone."),
+    _fraction(
+        "main_subject/box_iou", "Mean intersection over union of the box answered and the true one; no box counts 0."
+    ),
+    _fraction("main_subject/box_iou_whole_photo", "The same for the whole photo as the answer.", ""),
+    _fraction("main_subject/box_read", "Share of answers to where the product is that name a box."),
+    _fraction("main_subject/category_accuracy", "Share of answers to what the product is that name its leaf category."),
+    _fraction(
+        "{written}/token_f1", "Mean F1 of the words of the answer and of the right one, each as often as it occurs."
+    ),
+]
+"""Figures of what a model writes about products, greedily; what is right is what the labels say."""
 
 
 _KNOWN: list[MetricInfo] = [
@@ -241,6 +288,7 @@ _KNOWN: list[MetricInfo] = [
     _info("gradient_norm", "nats", "", "Length of the gradient before clipping."),
     _info("samples_per_second", "samples/s", "higher", "Training samples per second of wall time, all ranks together."),
     *_of_groups(_CLICKS),
+    *_GENERATION,
     _info(
         "alignment",
         "squared distance",

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from moon_zoo.metrics.catalogue import find
+from moon_zoo.metrics.catalogue import WRITTEN, find
 from moon_zoo.models.moon.generation_evaluation import GenerationEvaluation, ratios
+from moon_zoo.models.moon.tasks import TASKS
 
 
 def figures(task: str, said: str, right: str, shows_words: bool = True) -> dict[str, float]:
@@ -65,5 +66,6 @@ def test_every_figure_is_explained_in_the_catalogue() -> None:
     for name in names:
         info = find(f"val/{name}")
         assert info is not None and info.pattern.startswith("generation/"), name
+    assert WRITTEN == TASKS
     loss = find("val/generation/attributes/loss")
     assert loss is not None and loss.direction == "lower"

@@ -17,7 +17,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from moon_zoo.data.kinds import Box
-from moon_zoo.metrics.catalogue import MetricInfo, register
 from moon_zoo.models.moon.generation import answer_places, continued, question_of
 from moon_zoo.models.moon.generation_inputs import IGNORED, GenerationInputs
 from moon_zoo.models.moon.tasks import TASKS, normalised, read_attributes, read_box, read_category, words_of
@@ -92,7 +91,7 @@ class GenerationEvaluation:
                 self.examples.append({**known, "answer": said[number], "right": right[number]})
 
     def compute(self) -> dict[str, float]:
-        """The figures that were registered below, without a split; equal on all ranks. What nothing was seen of is left out."""
+        """Figures without a split, equal on all ranks; what nothing was seen of is left out."""
         sums = sum_over_ranks(self._sums).tolist()
         figures = {name: sums[place][0] / sums[place][1] for name, place in self._places.items() if sums[place][1] > 0}
         for name, count in self._num_values.items():
@@ -194,42 +193,3 @@ def _names(attributes: Iterable[str]) -> list[str]:
 
 _LOSSES = ("loss", "token_accuracy")
 _SUBJECT = ("box_iou", "box_iou_whole_photo", "box_read", "category_accuracy")
-_MEANINGS = {
-    "precision": "Share of the attributes that answers name whose value is right.",
-    "recall": "Share of products' attributes that answers name with the right value.",
-    "f1": "Harmonic mean of precision and recall of attributes, over all answers together.",
-    "exact_match": "Share of answers that name all of a product's attributes rightly and no other.",
-}
-
-
-def _register() -> None:
-    def info(pattern: str, meaning: str, *, watched: bool = False) -> MetricInfo:
-        return MetricInfo(f"generation/{pattern}", "fraction", "" if watched else "higher", meaning, 0.0, 1.0)
-
-    loss = "Mean cross entropy of the tokens of right answers, the beginning given"
-    accuracy = "Share of the tokens of right answers that are the likeliest, the beginning given"
-    register(
-        MetricInfo("generation/loss", "nats", "lower", f"{loss}.", 0.0),
-        MetricInfo("generation/{asked}/loss", "nats", "lower", f"{loss}: of one task.", 0.0),
-        info("token_accuracy", f"{accuracy}."),
-        info("{asked}/token_accuracy", f"{accuracy}: of one task."),
-        MetricInfo("generation/tokens", "tokens", "", "Tokens of answers in a batch, all ranks together.", 0.0),
-        *(info(f"attributes/{name}", meaning) for name, meaning in _MEANINGS.items()),
-        *(
-            info(f"attributes_from_photo/{name}", f"{meaning} Of questions that show photos alone.")
-            for name, meaning in _MEANINGS.items()
-        ),
-        info("attribute_accuracy/{attribute}", "Share of products with this attribute whose answer has its value."),
-        info("attribute_accuracy/{attribute}_chance", "The same for a guess with equal odds.", watched=True),
-        info("attribute_accuracy_from_photo/{attribute}", "The same of questions that show photos alone."),
-        info("main_subject/box_iou", "Mean intersection over union of the box answered and the true one; no box is 0."),
-        info("main_subject/box_iou_whole_photo", "The same for the whole photo as the answer.", watched=True),
-        info("main_subject/box_read", "Share of answers to where the product is that name a box."),
-        info("main_subject/category_accuracy", "Share of answers to what the product is that name its leaf category."),
-        info(
-            "{asked}/token_f1", "Mean F1 of the words of the answer and of the right one, each as often as it occurs."
-        ),
-    )
-
-
-_register()
