@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from moon_zoo.cli.dry_run import Estimate
     from moon_zoo.errors import ZooError
 
-summary = "every mistake in a recipe, and the memory it takes, before any time is spent"
+summary = "every mistake in a recipe and its memory, before time is spent"
 
 EXAMPLES = """\
   moon-zoo check --config my.yaml
