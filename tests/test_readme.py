@@ -21,7 +21,7 @@ TINY_SHOP = "--data.num_products 40 --data.photo_px 48"
 TINY_MOON = (
     "--model.photo_size 32 --model.backbone_options '{hidden_size: 16, num_hidden_layers: 1, num_attention_heads: 2, "
     "num_key_value_heads: 1, intermediate_size: 16, vision_config: {hidden_size: 16, depth: 1, num_heads: 2, "
-    "intermediate_size: 16}}' --model.vocab_size 300"
+    "intermediate_size: 16}}' --model.vocab_size 300 --model.matryoshka [8]"
 )
 TINY_CLICKS = "--data.num_products 40 --data.num_users 20 --data.num_impressions 400"
 TINY = {

@@ -15,6 +15,7 @@ SMALL_MOON = [
     *("--model.photo_size", "32", "--model.vocab_size", "300", "--model.backbone_options"),
     "{hidden_size: 16, num_hidden_layers: 2, num_attention_heads: 2, num_key_value_heads: 1, intermediate_size: 16, "
     "vision_config: {hidden_size: 16, depth: 1, num_heads: 2, intermediate_size: 16}}",
+    *("--model.matryoshka", "[8]"),
 ]
 FAST = [
     "--data.num_workers",
@@ -103,7 +104,7 @@ def tiny(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, list[str]]
         "mim/movielens_c_sft": [*SMALL_IMAGE, *splits(searches), "--data.gallery", items],
         **{f"moon/{name}": [*SMALL_MOON, *shop, "--data.photo_px", "48"] for name in MOON_ON_THE_SHOP},
         **{f"moon/{name}": [*SMALL_MOON, *splits(searches), "--data.gallery", items] for name in MOON_ON_GROCERIES},
-        "moon/base": [*SMALL_MOON, *splits(searches), "--model.matryoshka", "[8]", "--model.micro_batch_size", "2"],
+        "moon/base": [*SMALL_MOON, *splits(searches), "--model.micro_batch_size", "2"],
         "moon/qwen2_5_vl_3b": [
             *SMALL_MOON[:4],
             *("--model.backbone", str(save_qwen(tmp_path / "qwen")), "--model.moe_layers", "1"),
@@ -111,6 +112,7 @@ def tiny(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, list[str]]
             *splits(searches),
         ],
         "dual_flow/quickstart": [*SMALL_IMAGE, "--data.num_products", "20", "--data.photo_px", "48"],
+        "dual_flow/search": [*SMALL_IMAGE, *shop, "--data.photo_px", "48"],
         "dual_flow/grocery": [*SMALL_IMAGE, *splits(searches), "--data.gallery", items],
         "dual_flow/base": ["--model.image_tower", "resnet10t", *SMALL_IMAGE, *splits(products)],
         "dual_flow/siglip_b16": [

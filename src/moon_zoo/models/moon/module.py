@@ -386,8 +386,8 @@ class Moon(ZooModule):
             statistics.append(encoded)
             figures |= found
         if self.inputs.generation is not None and self.generation_weight > 0:
-            rows = max(1, round(self.generation_share * len(batch["valid"])))
-            loss, found = generation_loss(self.network, {name: value[:rows] for name, value in batch.items()})
+            chosen = spread_rows(len(batch["valid"]), self.generation_share)
+            loss, found = generation_loss(self.network, {name: value[chosen] for name, value in batch.items()})
             losses.append(self.generation_weight * loss)
             statistics.append(self.network.statistics())
             figures |= found
@@ -698,6 +698,12 @@ class Moon(ZooModule):
     def unsealed(cls, init_args: Mapping[str, Any]) -> str | None:
         """Weights, a configuration or a tokenizer from elsewhere."""
         return from_elsewhere(init_args)
+
+
+def spread_rows(count: int, share: float) -> list[int]:
+    """Places of about ``share`` of a batch, evenly spread, at least one: so that two ranks choose what one process would, where
+    their batches hold a whole number of chosen rows."""
+    return [row for row in range(count) if int((row + 1) * share + 1e-9) > int(row * share + 1e-9)] or [0]
 
 
 class _Reach(torch.autograd.Function):
