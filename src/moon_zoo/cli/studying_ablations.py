@@ -68,7 +68,8 @@ def _variants(options: argparse.Namespace) -> list[Variant]:
     # model settings are the base's: another model may not know them
     general = tuple(word for pair in _pairs(settings) if not pair[0].startswith("--model") for word in pair)
     found += [
-        _variant(name, [(recipe,)], general, None) for recipe, name in zip(options.beside, _names(options.beside))
+        _variant(name, [(recipe,)], general, None)
+        for recipe, name in zip(options.beside, map(_whole_name, options.beside))
     ]
     return found
 
@@ -98,7 +99,16 @@ def _names(given: Sequence[str]) -> list[str]:
     short = [Path(one).name.removesuffix(".yaml") for one in given]
     if len(set(short)) == len(short) and BASE not in short:
         return short
-    return [one.removesuffix(".yaml").strip("/").replace("/", "-") for one in given]
+    return [_dashed(one) for one in given]
+
+
+def _whole_name(recipe: str) -> str:
+    """``dual_flow-search`` of a shipped recipe, a file's stem."""
+    return Path(recipe).stem if Path(recipe).is_file() else _dashed(recipe)
+
+
+def _dashed(name: str) -> str:
+    return name.removesuffix(".yaml").strip("/").replace("/", "-")
 
 
 def _require_figures(wanted: Sequence[str]) -> None:
