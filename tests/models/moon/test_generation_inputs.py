@@ -144,6 +144,18 @@ def test_training_draws_follow_the_generator_and_the_weights(tokenizer: Multimod
     assert 120 < drawn.count("title") < 180  # 150 expected, sigma 6
 
 
+def test_training_asks_for_one_attribute_in_half_of_the_questions_and_evaluation_for_all(
+    tokenizer: MultimodalTokenizer,
+) -> None:
+    inputs = inputs_of(tokenizer, "attributes")
+    drawn = [inputs.sample(make_product(0), training(seed))["generation_labels"] for seed in range(60)]
+    answers = inputs.answers(torch.stack(drawn))
+    assert set(answers) == {"colour: red", "size: large", "colour: red; size: large"}
+    assert 15 <= answers.count("colour: red; size: large") <= 45  # 30 expected, sigma 4
+    asked = [inputs.sample(make_product(number), Draw())["generation_labels"] for number in range(9)]
+    assert all(answer.count(":") == 2 for answer in inputs.answers(torch.stack(asked)))
+
+
 def boxed(box: Box) -> Product:
     """A white photo whose box is black."""
     pixels = np.full((60, 80, 3), 255, np.uint8)

@@ -29,6 +29,14 @@ def test_attributes_are_answered_in_alphabetical_order() -> None:
     assert ask("attributes", MUG, words=False).answer == "colour: blue; size: 250 ml"
 
 
+def test_one_attribute_can_be_asked_for() -> None:
+    question = ask("attributes", MUG, words=False, only="colour")
+    assert said(question) == "What is the colour of the product?"
+    assert question.answer == "colour: blue"
+    assert not question.shows_words
+    assert "Blue mug" in said(ask("attributes", MUG, words=True, only="colour"))
+
+
 def test_a_separator_inside_of_a_value_does_not_make_another_attribute() -> None:
     text = tasks.attribute_text({"material": "wood; steel", "ratio": "16:9", "empty": ""})
     assert text == "material: wood, steel; ratio: 16,9"

@@ -42,6 +42,7 @@ def make_inputs(*tasks: str, words_share: float = 0.0, predict_tasks: tuple[str,
         max_tokens=32,
         max_answer_tokens=40,
         words_share=words_share,
+        single_share=0.0,
         predict_tasks=predict_tasks,
     )
     texts = [text for number in range(37) for text in inputs.training_texts(make_product(number))]
@@ -86,11 +87,11 @@ def trained(inputs: GenerationInputs, folder: Path) -> MultimodalLM:
     return backbone.eval()
 
 
-def _train(backbone: MultimodalLM, inputs: GenerationInputs, steps: int = 110) -> None:
-    optimizer = torch.optim.AdamW(backbone.parameters(), lr=5e-3)
+def _train(backbone: MultimodalLM, inputs: GenerationInputs, steps: int = 180) -> None:
+    optimizer = torch.optim.AdamW(backbone.parameters(), lr=3e-3)
     for step in range(steps):
         for group in optimizer.param_groups:
-            group["lr"] = 5e-3 * min(1.0, (step + 1) / 10, 2 * (1 - step / steps))
+            group["lr"] = 3e-3 * min(1.0, (step + 1) / 10, 2 * (1 - step / steps))
         loss, _ = generation_loss(backbone, make_batch(inputs, range(37), seed=step))
         optimizer.zero_grad()
         loss.backward()

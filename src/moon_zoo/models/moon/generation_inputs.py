@@ -42,6 +42,8 @@ class GenerationInputs:
         max_answer_tokens: Places of an answer, in tokens; a longer one is cut, and then has no end to learn.
         words_share: How often a question shows the seller's words beside the photos, in ``[0, 1]``: without them the
             answer must come from the photos.
+        single_share: How many of training's questions for attributes ask for one alone, in ``[0, 1]``: short answers teach to
+            look at photos.
         predict_tasks: Tasks that prediction asks of every product.
         system: Text of a system turn before the question; empty for none.
 
@@ -59,6 +61,7 @@ class GenerationInputs:
         max_tokens: int = 64,
         max_answer_tokens: int = 64,
         words_share: float = 0.5,
+        single_share: float = 0.5,
         predict_tasks: Sequence[str] = (),
         system: str = "",
     ) -> None:
@@ -69,6 +72,7 @@ class GenerationInputs:
         self.max_tokens = max_tokens
         self.max_answer_tokens = max_answer_tokens
         self.words_share = words_share
+        self.single_share = single_share
         self.predict_tasks = tuple(predict_tasks)
         if self.predict_tasks:
             _checked(dict.fromkeys(self.predict_tasks, 1.0), "model.init_args.predict_tasks")
@@ -120,7 +124,10 @@ class GenerationInputs:
         else:
             words = chance("words") < self.words_share
             box = boxes[0] if boxes else None
-            question = ask(task, product, words=words, box=box, locate=box is not None, wording=chance.wording())
+            only = self._one_attribute(product, draw, chance) if task == "attributes" else None
+            question = ask(
+                task, product, words=words, box=box, locate=box is not None, only=only, wording=chance.wording()
+            )
             tensors |= self._sequence(question.prompt, question.answer, len(chosen))
             tensors["generation_shows_words"] = torch.tensor(question.shows_words)
         if not draw.training and self.predict_tasks:
@@ -160,6 +167,13 @@ class GenerationInputs:
             if left < 0:
                 return task
         return next(reversed(weights), None)
+
+    def _one_attribute(self, product: Product, draw: Draw, chance: _Chance) -> str | None:
+        """The one attribute that a question of training asks for; None for all."""
+        names = sorted(name for name, value in product.attributes.items() if name.strip() and value.strip())
+        if not draw.training or not names or chance("single") >= self.single_share:
+            return None
+        return names[min(int(chance("attribute") * len(names)), len(names) - 1)]
 
     def _choose_photos(self, product: Product, task: str | None, draw: Draw, chance: _Chance) -> list[int]:
         """Places of the photos shown: one with a known box to find the subject in, else the first, or in training any."""

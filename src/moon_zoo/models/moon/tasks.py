@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from moon_zoo.data.kinds import Box, Product
@@ -57,7 +57,14 @@ def possible(task: str, product: Product) -> bool:
 
 
 def ask(
-    task: str, product: Product, *, words: bool, box: Box | None = None, locate: bool = True, wording: float = 0.0
+    task: str,
+    product: Product,
+    *,
+    words: bool,
+    box: Box | None = None,
+    locate: bool = True,
+    only: str | None = None,
+    wording: float = 0.0,
 ) -> Question:
     """The question of a task about a product, and its answer.
 
@@ -68,13 +75,18 @@ def ask(
             everything of a product without photos.
         box: Where the product is in the photo shown, None where unknown.
         locate: Whether `main_subject` asks where the product is, or only what it is.
+        only: The one attribute that `attributes` asks for; None for all.
         wording: In ``[0, 1)``: which of the wordings.
     """
     shown = words or not product.photos or task == "main_subject"
     fields = _fields(task, product) if shown else {}
     name = "category" if task == "main_subject" and not locate else task
+    shows_words = any(fields.values())
+    if only is not None:
+        product = replace(product, attributes={only: product.attributes[only]})
+        name, fields = "attribute", {**fields, "name": _plain(only)}
     prompt = fill(choose(name, fields, wording), fields)
-    return Question(task, prompt, _answer(task, product, box if locate else None), any(fields.values()))
+    return Question(task, prompt, _answer(task, product, box if locate else None), shows_words)
 
 
 def _fields(task: str, product: Product) -> dict[str, str]:
