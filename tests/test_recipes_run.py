@@ -100,6 +100,7 @@ def tiny(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, list[str]]
         "mim/make": [*clicks, *content, "--model.make", str(tmp_path / "first")],
         "mim/base": [*splits(rows), "--model.embeddings", str(request.getfixturevalue("content_file"))],
         "mim/movielens": [*splits(rows), "--model.embeddings", str(request.getfixturevalue("content_file"))],
+        "mim/movielens_ids": splits(rows),
         "mim/movielens_pretraining": [*SMALL_IMAGE, *splits(products)],
         "mim/movielens_c_sft": [*SMALL_IMAGE, *splits(searches), "--data.gallery", items],
         **{f"moon/{name}": [*SMALL_MOON, *shop, "--data.photo_px", "48"] for name in MOON_ON_THE_SHOP},

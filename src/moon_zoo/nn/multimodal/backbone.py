@@ -17,6 +17,7 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor, nn
 
+from moon_zoo.nn.multimodal.attention_kernel import attention_kernel
 from moon_zoo.nn.multimodal.positions import rotary_positions
 from moon_zoo.nn.multimodal.sequence import Sequence
 from moon_zoo.nn.multimodal.special_tokens import SpecialTokens
@@ -298,7 +299,9 @@ def with_token_type(layer: nn.Module) -> None:
         def forward(self, *args: Any, token_type: Tensor | None = None, **kwargs: Any) -> Any:
             if hasattr(self.mlp, "token_type"):
                 self.mlp.token_type = token_type
-            return super().forward(*args, **kwargs)
+            hidden = args[0] if args else kwargs["hidden_states"]
+            with attention_kernel(hidden, hidden.shape[1]):
+                return super().forward(*args, **kwargs)
 
     TypedLayer.__name__ = TypedLayer.__qualname__ = kind.__name__
     layer.__class__ = TypedLayer

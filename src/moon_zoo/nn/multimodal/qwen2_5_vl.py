@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from moon_zoo.nn.multimodal.attention_kernel import attention_kernel
 from moon_zoo.nn.multimodal.backbone import MultimodalLM, with_token_type
 from moon_zoo.nn.multimodal.qwen2_5_vl_sizes import PUBLISHED, check_sizes, published_config, tiny_config
 from moon_zoo.nn.multimodal.special_tokens import QWEN2_5_VL, SpecialTokens
@@ -198,7 +199,8 @@ def _vision_attention(attn: Any, hidden: Tensor, rotations: tuple[Tensor, Tensor
         query, key, value = (part.reshape(split).transpose(1, 2) for part in (query, key, value))
     elif window is not None:
         mask = window.mask(hidden.device)
-    seen = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+    with attention_kernel(hidden, patches):
+        seen = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
     if window is not None and window.equal:
         seen = seen.transpose(1, 2).reshape(photos, attn.num_heads, patches, attn.head_dim)
     return attn.proj(seen.transpose(1, 2).reshape(photos, patches, width))
