@@ -50,12 +50,22 @@ class KeepBest(ModelCheckpoint):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Save where validation runs inside an epoch, and note the figures if these are the best so far."""
         super().on_validation_end(trainer, pl_module)
+        if not self._should_save_on_train_epoch_end(trainer):
+            self._keep_last(trainer)
         self._note(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """The same where validation runs once per epoch: Lightning saves only now."""
         super().on_train_epoch_end(trainer, pl_module)
+        self._keep_last(trainer)
         self._note(trainer, pl_module)
+
+    def _keep_last(self, trainer: Trainer) -> None:
+        """Save the latest state also where it is not the best: Lightning leaves ``last.ckpt`` at the last improvement."""
+        saved = self._last_global_step_saved == trainer.global_step
+        fitting = trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking and not trainer.fast_dev_run
+        if fitting and not saved:
+            self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
 
     def _note(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.sanity_checking or trainer.state.fn != TrainerFn.FITTING:
