@@ -166,7 +166,8 @@ def _short(text: str) -> str:
 
 
 def _wrapped(text: str, colour: str, lines: int) -> list[Line]:
-    return [(line, colour) for line in textwrap.wrap(text, LINE_CHARACTERS, max_lines=lines, placeholder=" …")]
+    shown = "".join(letter if letter.isprintable() else "·" for letter in text)  # untrained models write anything
+    return [(line, colour) for line in textwrap.wrap(shown, LINE_CHARACTERS, max_lines=lines, placeholder=" …")]
 
 
 def _write(picture: Any, lines: Sequence[Line], left: float, top: float, height: float) -> None:

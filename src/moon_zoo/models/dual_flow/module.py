@@ -19,20 +19,20 @@ from torch import Tensor, nn
 from moon_zoo.data.identity import behaviour_id, wanted_behaviours
 from moon_zoo.data.transforms import PhotoTransform
 from moon_zoo.errors import RecipeError, did_you_mean
-from moon_zoo.models.base import ExportPart, GalleryRow, LRSchedule, ZooModule
+from moon_zoo.models.base import ExportPart, LRSchedule
 from moon_zoo.models.dual_flow.exporting import export_parts
 from moon_zoo.models.dual_flow.inputs import DualFlowInputs
 from moon_zoo.models.dual_flow.network import DualFlowNetwork
 from moon_zoo.models.dual_flow.objectives import OBJECTIVES, PARTS, Objectives, with_fused
 from moon_zoo.models.pretrained import HERE
-from moon_zoo.models.retrieval import RetrievalEvaluation, class_embeddings
+from moon_zoo.models.retrieval_module import SIDES, RetrievalModule
 from moon_zoo.nn.augment import PhotoAugment, replace_white
 from moon_zoo.nn.fusion import Fusion
 from moon_zoo.nn.grad_cache import grad_cached, split_batch
 from moon_zoo.nn.towers import ATTENTIONS, ImageTower, Pooling, TextTower
 
 
-class DualFlow(ZooModule):
+class DualFlow(RetrievalModule):
     """Two towers, image and text, trained to put a product's photos and texts in one place.
 
     Args:
@@ -144,6 +144,8 @@ class DualFlow(ZooModule):
         )
         super().__init__(
             inputs,
+            category_prompt=category_prompt,
+            attribute_prompt=attribute_prompt,
             optimizer=optimizer,
             lr_schedule=lr_schedule,
             lr_scheduler=lr_scheduler,
@@ -183,8 +185,6 @@ class DualFlow(ZooModule):
         for name in self.behaviours or ():
             behaviour_id(name)  # refuses an unknown one now
         self.micro_batch_size = micro_batch_size
-        self.category_prompt = category_prompt
-        self.attribute_prompt = attribute_prompt
         if channels_last:
             self.network.image_tower.to(memory_format=torch.channels_last)
         if compile_towers:
@@ -192,8 +192,6 @@ class DualFlow(ZooModule):
             self.network.text_tower.compile(dynamic=False)
         self.embedding_dim = embedding_dim
         self._channels_last = channels_last
-        self.evaluation = RetrievalEvaluation()
-        self._evaluated_split = "val"
 
     # One forward for training, evaluation, prediction and export ---------------------------------------------------
 
@@ -283,68 +281,16 @@ class DualFlow(ZooModule):
 
     # Evaluation --------------------------------------------------------------------------------------------------------
 
-    def on_validation_epoch_start(self) -> None:
-        """Start with class embeddings of the model as it is now."""
-        self._start_evaluation("val")
-
-    def validation_step(self, batch: dict[str, Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Collect embeddings; figures need the whole set, so they come at the end."""
-        if dataloader_idx == 1:
-            parts, has = self._fused(self(batch, sides=("item",)), batch, sides=("item",))
-            self.evaluation.update_gallery(parts, has, batch)
-        else:
-            parts, has = self._fused(self(batch), batch)
-            self.evaluation.update(parts, has, batch, self.inputs.attribute_names)
-
-    def on_validation_epoch_end(self) -> None:
-        """Log every figure of the whole set."""
-        self._log_evaluation("val")
-
-    def on_test_epoch_start(self) -> None:
-        """As in validation."""
-        self._start_evaluation("test")
-
-    def test_step(self, batch: dict[str, Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
-        """As in validation."""
-        self.validation_step(batch, batch_idx, dataloader_idx)
-
-    def on_test_epoch_end(self) -> None:
-        """As in validation."""
-        self._log_evaluation("test")
-
-    def _start_evaluation(self, split: str) -> None:
-        self.evaluation.start(self._class_embeddings(split), self.device)
-        self._evaluated_split = split
-
-    def _log_evaluation(self, split: str) -> None:
-        figures = self.evaluation.compute(self.objectives.logit_scale())
-        for name, value in figures.items():
-            # Every rank computed the same figures from all ranks' rows, so nothing is left to reduce.
-            self.log(f"{split}/{name}", value, prog_bar=f"val/{name}" == self.primary_metric, sync_dist=False)
-
-    def _class_embeddings(self, split: str) -> dict[str, tuple[Tensor, Tensor]]:
-        """Class ids and text embeddings per zero-shot task, from the vocabularies of the shards searched in."""
-        datamodule = getattr(self.trainer, "datamodule", None)
-        if datamodule is None:
-            return {}
-        return class_embeddings(
-            self.encode_texts,
-            datamodule.vocabularies(split),
-            self.inputs.attribute_names,
-            category_prompt=self.category_prompt,
-            attribute_prompt=self.attribute_prompt,
-        )
-
-    def _fused(
-        self, embeddings: Mapping[str, Tensor], batch: Mapping[str, Tensor], sides: Sequence[str] = ("query", "item")
+    def parts(
+        self, batch: Mapping[str, Tensor], sides: Sequence[str] = SIDES
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Embeddings and their presence, with query and item fused."""
+        """Embeddings of the sides and their presence, with query and item fused."""
         presence = {part: batch[f"has_{part}"] for part in PARTS}
-        return with_fused(embeddings, presence, self.network.fusion, sides=sides)
+        return with_fused(self(batch, sides=sides), presence, self.network.fusion, sides=sides)
 
-    def gallery_rows(self) -> list[GalleryRow]:
-        """Some queries of the last evaluation with their best results."""
-        return self.evaluation.gallery_rows(self._evaluated_split)
+    def logit_scale(self) -> Tensor:
+        """``1 / temperature``."""
+        return self.objectives.logit_scale()
 
     # Prediction and search ---------------------------------------------------------------------------------------------
 
@@ -417,7 +363,7 @@ class DualFlow(ZooModule):
 
     def predict_step(self, batch: dict[str, Tensor], batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
         """Embeddings of queries and items, and their cosine."""
-        embeddings, _ = self._fused(self(batch), batch)
+        embeddings, _ = self.parts(batch)
         query, item = embeddings["query"], embeddings["item"]
         return {"query": query, "item": item, "score": (query * item).sum(-1)}
 

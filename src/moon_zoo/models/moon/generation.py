@@ -236,3 +236,9 @@ def predicted_columns(
         f"generated_{task}": continued(network, inputs, sequence_of(batch, task), max_new_tokens=max_new_tokens)
         for task in inputs.predict_tasks
     }
+
+
+def spread_rows(count: int, share: float) -> list[int]:
+    """Places of about ``share`` of a batch, evenly spread, at least one: so that two ranks choose what one process would, where
+    their batches hold a whole number of chosen rows."""
+    return [row for row in range(count) if int((row + 1) * share + 1e-9) > int(row * share + 1e-9)] or [0]

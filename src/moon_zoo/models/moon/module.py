@@ -21,7 +21,7 @@ from moon_zoo.data.identity import behaviour_id, wanted_behaviours
 from moon_zoo.data.kinds import Product
 from moon_zoo.data.product_text import check_text_fields
 from moon_zoo.data.transforms import PhotoTransform
-from moon_zoo.models.base import GalleryRow, LRSchedule, ZooModule
+from moon_zoo.models.base import LRSchedule
 from moon_zoo.models.moon import figures as _figures  # noqa: F401  (known to tables from here on)
 from moon_zoo.models.moon.building import (
     FIELD_SEPARATOR,
@@ -36,7 +36,7 @@ from moon_zoo.models.moon.building import (
     write_backbone,
 )
 from moon_zoo.models.moon.combinations import COMBINATIONS, ITEMS, Parts, checked_combinations, drawn_combination
-from moon_zoo.models.moon.generation import generate, generation_loss, predicted_columns
+from moon_zoo.models.moon.generation import generate, generation_loss, predicted_columns, spread_rows
 from moon_zoo.models.moon.generation_evaluation import GenerationEvaluation
 from moon_zoo.models.moon.generation_inputs import GenerationInputs
 from moon_zoo.models.moon.inputs import MoonInputs
@@ -52,7 +52,7 @@ from moon_zoo.models.moon.objectives import (
 )
 from moon_zoo.models.moon.photos import Crop, MissingBoxes, PhotoBlocks
 from moon_zoo.models.moon.texts import TextBlock
-from moon_zoo.models.retrieval import RetrievalEvaluation, class_embeddings
+from moon_zoo.models.retrieval_module import SIDES, RetrievalModule
 from moon_zoo.nn.augment import PhotoAugment
 from moon_zoo.nn.grad_cache import cached_embeddings, split_batch
 from moon_zoo.nn.moe.install import upcycled
@@ -60,6 +60,7 @@ from moon_zoo.nn.moe.losses import expert_load, load_balance, unstack, z_loss
 from moon_zoo.nn.moe.routing import Guidance
 from moon_zoo.nn.multimodal.backbone import Attention
 from moon_zoo.nn.multimodal.families import build_backbone
+from moon_zoo.nn.reaching import reaching
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +68,7 @@ TEXTS_AT_A_TIME = 256
 """Plain texts that are embedded at once."""
 
 
-class Moon(ZooModule):
+class Moon(RetrievalModule):
     """A generative multimodal LLM with guided experts, as an encoder of queries and products.
 
     Args:
@@ -275,6 +276,8 @@ class Moon(ZooModule):
                 generation=tasks,
                 hard_negatives=hard_negatives,
             ),
+            category_prompt=category_prompt,
+            attribute_prompt=attribute_prompt,
             optimizer=optimizer,
             lr_schedule=lr_schedule,
             lr_scheduler=lr_scheduler,
@@ -301,7 +304,7 @@ class Moon(ZooModule):
         if generation is None:
             self.network.freeze_output_layer()
         self.embedding_dim = self.network.dim
-        self.matryoshka = check_sizes(matryoshka or (), self.embedding_dim)
+        self.matryoshka = self.prefixes = check_sizes(matryoshka or (), self.embedding_dim)
         self.objectives = MoonObjectives(
             self.embedding_dim,
             loss=loss,
@@ -328,13 +331,10 @@ class Moon(ZooModule):
         self.load_balance_weight, self.z_loss_weight = load_balance_weight, z_loss_weight
         self.dual_level_weight, self.contrastive_weight = dual_level, contrastive_weight
         self.micro_batch_size = micro_batch_size
-        self.category_prompt, self.attribute_prompt = category_prompt, attribute_prompt
         self.generation_weight, self.generation_share = generation_weight, generation_share
         if contrastive_weight == 0:
             self.primary_metric = "val/generation/loss"  # type: ignore[misc]
-        self.evaluation = RetrievalEvaluation()
         self.written = None if generation is None else GenerationEvaluation(generation_samples, answer_tokens)
-        self._evaluated_split = "val"
         self._notes: dict[str, CutNotes | None] = {}
 
     def build(self) -> None:
@@ -392,7 +392,7 @@ class Moon(ZooModule):
             statistics.append(self.network.statistics())
             figures |= found
         total = torch.stack(losses).sum() + self._router_losses(joined(statistics), figures)
-        total = _reaching(total, [parameter for parameter in self.parameters() if parameter.requires_grad])
+        total = reaching(total, [parameter for parameter in self.parameters() if parameter.requires_grad])
         rows = len(batch["valid"])
         self.log("train/loss", total.detach(), prog_bar=True, batch_size=rows)
         self.log_dict({f"train/{name}": value for name, value in figures.items()}, batch_size=rows)
@@ -504,72 +504,10 @@ class Moon(ZooModule):
 
     # Evaluation --------------------------------------------------------------------------------------------------------
 
-    def on_validation_epoch_start(self) -> None:
-        """Start with class embeddings of the model as it is now."""
-        self._start_evaluation("val")
-
-    def validation_step(self, batch: dict[str, Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Collect embeddings; figures need the whole set, so they come at the end."""
-        parts, has = self._parts(batch, sides=("item",) if dataloader_idx == 1 else ("query", "item"))
-        if dataloader_idx == 1:
-            self.evaluation.update_gallery(parts, has, batch)
-            return
-        self.evaluation.update(parts, has, batch, self.inputs.attribute_names)
-        if self.written is not None and self.inputs.generation is not None:
-            self.written.update(self.network, self.inputs.generation, batch)
-        self._note(self._evaluated_split, batch)
-
-    def on_validation_epoch_end(self) -> None:
-        """Log every figure of the whole set."""
-        self._log_evaluation("val")
-
-    def on_test_epoch_start(self) -> None:
-        """As in validation."""
-        self._start_evaluation("test")
-
-    def test_step(self, batch: dict[str, Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
-        """As in validation."""
-        self.validation_step(batch, batch_idx, dataloader_idx)
-
-    def on_test_epoch_end(self) -> None:
-        """As in validation."""
-        self._log_evaluation("test")
-
-    def _start_evaluation(self, split: str) -> None:
-        vocabularies = self._vocabularies(split)
-        self.evaluation.start(self._class_embeddings(vocabularies), self.device)
-        if self.written is not None:
-            self.written.start(vocabularies.get("attributes", {}), self.device)
-        self._evaluated_split = split
-
-    def _log_evaluation(self, split: str) -> None:
-        figures = self.evaluation.compute(self.objectives.logit_scale(), self.matryoshka)
-        if self.written is not None:
-            figures |= self.written.compute()
-        self._say(split)
-        for name, value in figures.items():
-            # Every rank computed the same figures from all ranks' rows, so nothing is left to reduce.
-            self.log(f"{split}/{name}", value, prog_bar=f"{split}/{name}" == self.primary_metric, sync_dist=False)
-
-    def _vocabularies(self, split: str) -> Mapping[str, Any]:
-        """Categories and attributes' values of the shards searched in; empty without a data module."""
-        datamodule = getattr(self.trainer, "datamodule", None)
-        return {} if datamodule is None else datamodule.vocabularies(split)
-
-    def _class_embeddings(self, vocabularies: Mapping[str, Any]) -> dict[str, tuple[Tensor, Tensor]]:
-        """Class ids and text embeddings per zero-shot task."""
-        return class_embeddings(
-            self.encode_texts,
-            vocabularies,
-            self.inputs.attribute_names,
-            category_prompt=self.category_prompt,
-            attribute_prompt=self.attribute_prompt,
-        )
-
-    def _parts(
-        self, batch: Mapping[str, Tensor], sides: Sequence[str] = ("query", "item")
+    def parts(
+        self, batch: Mapping[str, Tensor], sides: Sequence[str] = SIDES
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """What evaluation compares, and which samples have it; see `moon_zoo.models.retrieval.PARTS`.
+        """What evaluation compares, and which samples have it.
 
         A query is one sequence of all that it has: of one with a photo alone it is the photo's, with words alone the words'.
         """
@@ -586,9 +524,32 @@ class Moon(ZooModule):
                 has[name] = ITEMS[parts].there(batch)
         return embeddings, has
 
-    def gallery_rows(self) -> list[GalleryRow]:
-        """Some queries of the last evaluation with their best results."""
-        return self.evaluation.gallery_rows(self._evaluated_split)
+    def logit_scale(self) -> Tensor:
+        """``1 / temperature``."""
+        return self.objectives.logit_scale()
+
+    def validation_step(self, batch: dict[str, Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Collect embeddings, and let the model write about some samples."""
+        super().validation_step(batch, batch_idx, dataloader_idx)
+        if dataloader_idx == 1:
+            return
+        if self.written is not None and self.inputs.generation is not None:
+            self.written.update(self.network, self.inputs.generation, batch)
+        self._note(self._evaluated_split, batch)
+
+    def start_evaluation(self, split: str, vocabularies: Mapping[str, Any]) -> None:
+        """Forget also what was written."""
+        super().start_evaluation(split, vocabularies)
+        if self.written is not None:
+            self.written.start(vocabularies.get("attributes", {}), self.device)
+
+    def evaluation_figures(self) -> dict[str, float]:
+        """Of retrieval, and of what was written."""
+        figures = super().evaluation_figures()
+        if self.written is not None:
+            figures |= self.written.compute()
+        self._say(self._evaluated_split)
+        return figures
 
     def report_data(self) -> dict[str, Any]:
         """Some of what the last evaluation wrote, beside what was right."""
@@ -698,27 +659,3 @@ class Moon(ZooModule):
     def unsealed(cls, init_args: Mapping[str, Any]) -> str | None:
         """Weights, a configuration or a tokenizer from elsewhere."""
         return from_elsewhere(init_args)
-
-
-def spread_rows(count: int, share: float) -> list[int]:
-    """Places of about ``share`` of a batch, evenly spread, at least one: so that two ranks choose what one process would, where
-    their batches hold a whole number of chosen rows."""
-    return [row for row in range(count) if int((row + 1) * share + 1e-9) > int(row * share + 1e-9)] or [0]
-
-
-class _Reach(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, loss: Tensor, *parameters: Tensor) -> Tensor:
-        ctx.like = [(parameter.shape, parameter.dtype, parameter.device) for parameter in parameters]
-        return loss.clone()
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        zeros = (torch.zeros((), dtype=dtype, device=device).expand(shape) for shape, dtype, device in ctx.like)
-        return gradient, *zeros
-
-
-def _reaching(loss: Tensor, parameters: Sequence[Tensor]) -> Tensor:
-    """The loss, with a gradient of zeros to all parameters whatever the batch had: DDP waits for each of them, and one process
-    should do what several do."""
-    return _Reach.apply(loss, *parameters)
