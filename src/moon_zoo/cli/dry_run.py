@@ -304,7 +304,10 @@ def _step(
     before = [*weights, *(value for value in batch.values() if isinstance(value, Tensor))]
     try:
         return memory.measure_step(before, lambda: _loss(module, batch), autocast=setup.autocast)
-    except ZooError:
+    except ZooError as error:
+        if _vocabularies(recipe) is None and "impressions" not in module.sample_kinds:
+            # a made-up sample lacks what a model may look for by name
+            raise NotMeasured(f"the training set is not there yet, and without it: {error.what}") from error
         raise
     except NotImplementedError as error:
         raise NotMeasured(f"{type(module).__name__} does what the meta device cannot: {_first_line(error)}") from error
@@ -383,7 +386,8 @@ def _sample(module: ZooModule, setup: _Setup, recipe: Recipe) -> dict[str, Any]:
         inputs.tokenizer_name = None  # of a hub; a tokenizer of these words has the same shapes
     with torch.device("cpu"):
         inputs.fit(
-            iter([setup.example] * 2), SimpleNamespace(vocabularies=_vocabularies(recipe), extra={}, kind="product")
+            iter([setup.example] * 2),
+            SimpleNamespace(vocabularies=_vocabularies(recipe) or {}, extra={}, kind="product"),
         )
         module.build()
         return inputs.batch([inputs.sample(setup.example, Draw(generator=torch.Generator(), training=True))])
@@ -407,15 +411,16 @@ def _rows(module: ZooModule, recipe: Recipe) -> dict[str, Any]:
         raise NotMeasured(f"the model's size depends on its data, which cannot be read: {error.what}") from error
 
 
-def _vocabularies(recipe: Recipe) -> dict[str, Any]:
-    """Those of the training set where it is there: they are columns of the batch."""
+def _vocabularies(recipe: Recipe) -> dict[str, Any] | None:
+    """Those of the training set, as they are columns of the batch; None where it is not there (yet)."""
+    from moon_zoo.cli.data import data_module
     from moon_zoo.data.manifest import read_manifest
 
-    path = ((recipe.values.get("data") or {}).get("init_args") or {}).get("train")
     try:
-        return dict(read_manifest(path).vocabularies) if path else {}
+        path = data_module(recipe).paths.get("train")
+        return None if path is None else dict(read_manifest(path).vocabularies)
     except ZooError:
-        return {}
+        return None
 
 
 def example(kind: str) -> Product | Search:

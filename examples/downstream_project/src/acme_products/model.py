@@ -167,10 +167,10 @@ class AcmeDualFlow(DualFlow):
         if dataloader_idx == 1:  # the gallery that queries are ranked against
             super().validation_step(batch, batch_idx, dataloader_idx)
             return
-        embeddings = self(batch)
-        self.evaluation.update(embeddings, batch, self.inputs.attribute_names)
+        parts, has = self.parts(batch)
+        self.evaluation.update(parts, has, batch, self.inputs.attribute_names)
         labels = self.attribute_labels(batch).where(batch["has_query_photo"], IGNORED)
-        self.attribute_accuracy.update(self.attribute_logits(embeddings["query_photo"]), labels)
+        self.attribute_accuracy.update(self.attribute_logits(parts["query_photo"]), labels)
 
     def on_validation_epoch_end(self) -> None:
         """Log the head's figure beside the zoo's."""
