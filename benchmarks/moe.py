@@ -127,7 +127,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--experts", type=int, default=64)
     parser.add_argument("--dim", type=int, default=256)
-    parser.add_argument("--hidden-dim", type=int, default=128)
+    parser.add_argument("--hidden-dim", type=int, default=192)
     parser.add_argument("--tokens", type=int, default=2048)
     parser.add_argument("--few-tokens", type=int, default=64)
     parser.add_argument("--slots", type=int, default=4, help="experts of a token")
