@@ -7,7 +7,6 @@ Source: the third stage of MIM (CiUBM, arXiv:2502.00321) and its relatives; whic
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,7 +14,6 @@ from typing import Any, ClassVar
 import torch
 import torch.nn.functional as F
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
-from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor
 
 from moon_zoo.data.content_table import FOLDER, ContentTable
@@ -29,8 +27,7 @@ from moon_zoo.models.mim.inputs import MimInputs, Missing
 from moon_zoo.models.mim.interests import CONTENT_INTERESTS, Behaviour, Weighting
 from moon_zoo.models.mim.network import Deep, MimNetwork
 from moon_zoo.models.mim.notes import RowNotes
-
-log = logging.getLogger(__name__)
+from moon_zoo.models.sample_notes import SampleNotes
 
 NETWORK_SETTINGS = (
     "behaviour",
@@ -166,7 +163,7 @@ class Mim(ZooModule):
         self._ddp_params_and_buffers_to_ignore = ["content"]
         self.figures = ClickFigures()
         self._report: dict[str, Any] = {}
-        self._notes: dict[str, RowNotes | None] = {}
+        self._notes = SampleNotes(self, lambda: RowNotes(self.inputs.learned, self.inputs.max_history))
 
     def build(self) -> None:
         """The network, once the columns are known, and the content table.
@@ -225,12 +222,12 @@ class Mim(ZooModule):
         if self.embedding_l2 > 0:
             loss = loss + self.embedding_l2 * found.penalty
         if self.current_epoch == 0:
-            self._note("train", batch)
+            self._notes.add("train", batch)
         return loss
 
     def on_train_epoch_end(self) -> None:
         """Say once what of the training rows was not read."""
-        self._say("train")
+        self._notes.say("train")
 
     # Evaluation --------------------------------------------------------------------------------------------------------
 
@@ -262,7 +259,7 @@ class Mim(ZooModule):
         self.figures.update(
             self(batch), batch["label"], batch["user"], batch["cold"], batch.get("index"), batch["valid"]
         )
-        self._note(split, batch)
+        self._notes.add(split, batch)
 
     def _log_figures(self, split: str) -> None:
         figures = self.figures.compute()
@@ -272,7 +269,7 @@ class Mim(ZooModule):
         for name, value in (figures | {f"{name}_bayes": value for name, value in best.items()}).items():
             # Every rank computed the same figures from all ranks' rows, so nothing is left to reduce.
             self.log(f"{split}/{name}", value, prog_bar=f"{split}/{name}" == self.primary_metric, sync_dist=False)
-        self._say(split)
+        self._notes.say(split)
 
     def _best(self, split: str) -> dict[str, float]:
         """Figures of the true probabilities, which simulated sets know: nothing can be better but by chance."""
@@ -282,27 +279,6 @@ class Mim(ZooModule):
     def report_data(self) -> dict[str, Any]:
         """The calibration of the last evaluation."""
         return self._report
-
-    # Notes on rows -----------------------------------------------------------------------------------------------------
-
-    def _note(self, split: str, batch: Mapping[str, Tensor]) -> None:
-        if getattr(self._trainer, "sanity_checking", False):
-            return
-        if split not in self._notes:
-            self._notes[split] = RowNotes(self.inputs.learned, self.inputs.max_history)
-        notes = self._notes[split]
-        if notes is not None:
-            notes.add(batch)
-
-    def _say(self, split: str) -> None:
-        """Say what the notes of a split are, once."""
-        notes = self._notes.get(split)
-        if notes is None or getattr(self._trainer, "sanity_checking", False):
-            return
-        sentence = notes.sentence()
-        self._notes[split] = None
-        if sentence is not None:
-            rank_zero_only(log.warning)("%s: %s", split, sentence)
 
     # Prediction --------------------------------------------------------------------------------------------------------
 
@@ -317,7 +293,7 @@ class Mim(ZooModule):
     def predict_step(self, batch: dict[str, Tensor], batch_idx: int, dataloader_idx: int = 0) -> dict[str, Any]:
         """Probabilities, with the raw ids of user and item."""
         logits = self(batch)
-        self._note("predict", batch)
+        self._notes.add("predict", batch)
         columns: dict[str, Any] = {"probability": logits.sigmoid(), "logit": logits, "cold": batch["cold"]}
         columns |= self._names(batch)
         if bool((batch["label"] >= 0).all()):
@@ -326,7 +302,7 @@ class Mim(ZooModule):
 
     def on_predict_epoch_end(self) -> None:
         """Say what training did not know."""
-        self._say("predict")
+        self._notes.say("predict")
 
     def _names(self, batch: Mapping[str, Tensor]) -> dict[str, list[str]]:
         """Users and items as the table calls them; nothing without a data module."""

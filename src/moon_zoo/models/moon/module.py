@@ -7,14 +7,12 @@ there.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
-from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor, nn
 
 from moon_zoo.data.identity import behaviour_id, wanted_behaviours
@@ -53,6 +51,7 @@ from moon_zoo.models.moon.objectives import (
 from moon_zoo.models.moon.photos import Crop, MissingBoxes, PhotoBlocks
 from moon_zoo.models.moon.texts import TextBlock
 from moon_zoo.models.retrieval_module import SIDES, RetrievalModule
+from moon_zoo.models.sample_notes import SampleNotes
 from moon_zoo.nn.augment import PhotoAugment
 from moon_zoo.nn.grad_cache import cached_embeddings, split_batch
 from moon_zoo.nn.moe.install import upcycled
@@ -61,8 +60,6 @@ from moon_zoo.nn.moe.routing import Guidance
 from moon_zoo.nn.multimodal.backbone import Attention
 from moon_zoo.nn.multimodal.families import build_backbone
 from moon_zoo.nn.reaching import reaching
-
-log = logging.getLogger(__name__)
 
 TEXTS_AT_A_TIME = 256
 """Plain texts that are embedded at once."""
@@ -335,7 +332,7 @@ class Moon(RetrievalModule):
         if contrastive_weight == 0:
             self.primary_metric = "val/generation/loss"  # type: ignore[misc]
         self.written = None if generation is None else GenerationEvaluation(generation_samples, answer_tokens)
-        self._notes: dict[str, CutNotes | None] = {}
+        self._notes = SampleNotes(self, lambda: CutNotes(self.inputs.item.max_photos, self.inputs.item_text.length))
 
     def build(self) -> None:
         """Tell the backbone what the tokenizer calls its special tokens."""
@@ -397,12 +394,12 @@ class Moon(RetrievalModule):
         self.log("train/loss", total.detach(), prog_bar=True, batch_size=rows)
         self.log_dict({f"train/{name}": value for name, value in figures.items()}, batch_size=rows)
         if self.current_epoch == 0:
-            self._note("train", batch)
+            self._notes.add("train", batch)
         return total
 
     def on_train_epoch_end(self) -> None:
         """Say once what of the training samples was not read."""
-        self._say("train")
+        self._notes.say("train")
 
     def _encoded(self, batch: dict[str, Tensor], combination: str) -> dict[str, Tensor]:
         """Everything that the losses need, ``(batch, ...)`` each, at once or in micro-batches."""
@@ -535,7 +532,7 @@ class Moon(RetrievalModule):
             return
         if self.written is not None and self.inputs.generation is not None:
             self.written.update(self.network, self.inputs.generation, batch)
-        self._note(self._evaluated_split, batch)
+        self._notes.add(self._evaluated_split, batch)
 
     def start_evaluation(self, split: str, vocabularies: Mapping[str, Any]) -> None:
         """Forget also what was written."""
@@ -548,7 +545,7 @@ class Moon(RetrievalModule):
         figures = super().evaluation_figures()
         if self.written is not None:
             figures |= self.written.compute()
-        self._say(self._evaluated_split)
+        self._notes.say(self._evaluated_split)
         return figures
 
     def report_data(self) -> dict[str, Any]:
@@ -556,27 +553,6 @@ class Moon(RetrievalModule):
         if self.written is None or not self.written.examples:
             return {}
         return {f"generation_{self._evaluated_split}": self.written.examples}
-
-    # Notes on samples --------------------------------------------------------------------------------------------------
-
-    def _note(self, split: str, batch: Mapping[str, Tensor]) -> None:
-        if getattr(self._trainer, "sanity_checking", False):
-            return
-        if split not in self._notes:
-            self._notes[split] = CutNotes(self.inputs.item.max_photos, self.inputs.item_text.length)
-        notes = self._notes[split]
-        if notes is not None:
-            notes.add(batch)
-
-    def _say(self, split: str) -> None:
-        """Say what the notes of a split are, once."""
-        notes = self._notes.get(split)
-        if notes is None or getattr(self._trainer, "sanity_checking", False):
-            return
-        sentence = notes.sentence()
-        self._notes[split] = None
-        if sentence is not None:
-            rank_zero_only(log.warning)("%s: %s", split, sentence)
 
     # Prediction and search ---------------------------------------------------------------------------------------------
 
