@@ -100,3 +100,8 @@ def _rebuild(
 def did_you_mean(name: str, options: Iterable[str], limit: int = 3) -> tuple[str, ...]:
     """Close matches of ``name`` among ``options``, best first."""
     return tuple(difflib.get_close_matches(name, list(options), n=limit, cutoff=0.55))
+
+
+def gist(error: BaseException) -> str:
+    """The first line of another library's message, which may run to pages; the error's kind where it says nothing."""
+    return str(error).strip().partition("\n")[0].rstrip()[:300] or type(error).__name__

@@ -22,7 +22,7 @@ from torch import Tensor
 from moon_zoo.cli import memory
 from moon_zoo.data.inputs import Draw
 from moon_zoo.data.kinds import Product, Search
-from moon_zoo.errors import CheckpointError, RecipeError, UsageError, ZooError
+from moon_zoo.errors import CheckpointError, RecipeError, UsageError, ZooError, gist
 
 if TYPE_CHECKING:
     from moon_zoo.models.base import ZooModule
@@ -175,12 +175,12 @@ def build(recipe: Recipe, settings: Mapping[str, Any] | None = None) -> ZooModul
             return parser.instantiate_classes(parsed).model
     except CheckpointError as error:
         if _is_unreachable(error):
-            raise NotMeasured(f"{_first_line(error)}; nothing is fetched for a check") from error
+            raise NotMeasured(f"{gist(error)}; nothing is fetched for a check") from error
         raise
     except (ArgumentError, ValueError, TypeError, KeyError) as error:
         found = refused(error, recipe)
         if _is_unreachable(error):
-            raise NotMeasured(f"{_first_line(found)}; nothing is fetched for a check") from error
+            raise NotMeasured(f"{gist(found)}; nothing is fetched for a check") from error
         raise found from error
 
 
@@ -310,10 +310,10 @@ def _step(
             raise NotMeasured(f"the training set is not there yet, and without it: {error.what}") from error
         raise
     except NotImplementedError as error:
-        raise NotMeasured(f"{type(module).__name__} does what the meta device cannot: {_first_line(error)}") from error
+        raise NotMeasured(f"{type(module).__name__} does what the meta device cannot: {gist(error)}") from error
     except (RuntimeError, ValueError, IndexError, KeyError) as error:
         raise RecipeError(
-            f"a training step of {type(module).__name__} fails: {_first_line(error)}",
+            f"a training step of {type(module).__name__} fails: {gist(error)}",
             where=recipe.name,
             change="the model's settings; if they are as they should be, this is a bug of ours",
         ) from error
@@ -349,11 +349,6 @@ def _optimizer(module: ZooModule) -> int:
         configured = module.configure_optimizers()
         found = configured["optimizer"] if isinstance(configured, Mapping) else configured
         return optimizer_bytes(found)
-
-
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0][:300] if lines else type(error).__name__
 
 
 # The batch -------------------------------------------------------------------------------------------------------------

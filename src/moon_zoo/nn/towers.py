@@ -14,7 +14,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from moon_zoo.errors import CheckpointError, RecipeError, did_you_mean
+from moon_zoo.errors import CheckpointError, RecipeError, did_you_mean, gist
 from moon_zoo.nn.heads import masked_mean
 
 Pooling = Literal["mean", "first", "pooler"]
@@ -194,7 +194,7 @@ def _create_backbone(name: str, pretrained: bool, options: dict[str, Any]) -> An
         ) from error
     except (OSError, RuntimeError, FileNotFoundError) as error:
         raise CheckpointError(
-            f"the weights of image tower {name} cannot be loaded: {_first_line(error)}",
+            f"the weights of image tower {name} cannot be loaded: {gist(error)}",
             change="model.init_args.image_tower to local-dir:FOLDER, which holds config.json and model.safetensors; "
             "or model.init_args.image_pretrained to false",
         ) from error
@@ -250,7 +250,7 @@ def _load_encoder(name: str, pretrained: bool, options: dict[str, Any]) -> Any:
     except (OSError, ValueError, KeyError) as error:
         kind = "folder" if Path(name).exists() else "hub name"
         raise CheckpointError(
-            f"the text tower {name} ({kind}) cannot be loaded: {_first_line(error)}",
+            f"the text tower {name} ({kind}) cannot be loaded: {gist(error)}",
             change="model.init_args.text_tower to a folder that holds config.json and model.safetensors",
         ) from error
 
@@ -258,8 +258,3 @@ def _load_encoder(name: str, pretrained: bool, options: dict[str, Any]) -> Any:
 def _without_memory() -> bool:
     """Whether modules are made on torch's meta device: shapes alone, so that no weights are wanted."""
     return torch.get_default_device().type == "meta"
-
-
-def _first_line(error: Exception) -> str:
-    """The gist of a library's message, which may run to pages."""
-    return str(error).strip().partition("\n")[0][:300]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
 
 from moon_zoo.data.impressions.schema import OUT_OF_VOCABULARY, Schema
+from moon_zoo.nn.gathering import sum_over_ranks
 
 
 class RowNotes:
@@ -37,10 +37,8 @@ class RowNotes:
     def sentence(self) -> str | None:
         """Shares over all ranks' rows; None where there is nothing to tell. Every rank must call it."""
         size = 1 + len(self.columns) + len(self.sequences)
-        counts = torch.zeros(size, dtype=torch.int64) if self._counts is None else self._counts.clone()
-        if dist.is_available() and dist.is_initialized():
-            dist.all_reduce(counts)
-        rows, *rest = counts.tolist()
+        counts = torch.zeros(size, dtype=torch.int64) if self._counts is None else self._counts
+        rows, *rest = sum_over_ranks(counts).tolist()
         said = [
             f"{count:,} ({count / rows:.1%}) with {name} unknown to training"
             for name, count in zip(self.columns, rest)

@@ -450,7 +450,7 @@ class Moon(RetrievalModule):
         """
         asks, answers = COMBINATIONS[combination]
         valid = batch["valid"]
-        wanted = valid if self.behaviours is None else valid & wanted_behaviours(batch["behaviour"], self.behaviours)
+        wanted = valid & wanted_behaviours(batch["behaviour"], self.behaviours)
         negative = encoded.get("negative")
         own = identities(batch)
         loss, figures = self.objectives(

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
+
+from moon_zoo.nn.gathering import sum_over_ranks
 
 
 class CutNotes:
@@ -31,10 +32,8 @@ class CutNotes:
 
     def sentence(self) -> str | None:
         """Counts over all ranks' samples; None where there is nothing to tell. Every rank must call it."""
-        counts = torch.zeros(4, dtype=torch.int64) if self._counts is None else self._counts.clone()
-        if dist.is_available() and dist.is_initialized():
-            dist.all_reduce(counts)
-        samples, items, photos, texts = counts.tolist()
+        counts = torch.zeros(4, dtype=torch.int64) if self._counts is None else self._counts
+        samples, items, photos, texts = sum_over_ranks(counts).tolist()
         said = []
         if items:
             said.append(

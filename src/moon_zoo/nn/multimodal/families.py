@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import torch
 
-from moon_zoo.errors import CheckpointError, RecipeError
+from moon_zoo.errors import CheckpointError, RecipeError, gist
 from moon_zoo.nn.multimodal.backbone import MultimodalLM
 from moon_zoo.nn.multimodal.config_options import overridden, split_options
 from moon_zoo.nn.multimodal.special_tokens import SpecialTokens
@@ -141,7 +141,7 @@ def _from_config(adapter: type[MultimodalLM], config: Any, how: Mapping[str, Any
         return adapter.lm_class()._from_config(config, **how)
     except (ValueError, ImportError, KeyError, IndexError) as error:
         raise RecipeError(
-            f"a backbone of these numbers cannot be built: {type(error).__name__}: {_first_line(error)}",
+            f"a backbone of these numbers cannot be built: {type(error).__name__}: {gist(error)}",
             change="model.init_args.backbone_options",
         ) from error
 
@@ -195,9 +195,4 @@ def _cannot_load(name: str, error: Exception) -> CheckpointError:
     if not is_folder and (name.startswith(("/", ".", "~")) or name.count("/") != 1):
         return CheckpointError(f"there is no folder {name}", where="model.init_args.backbone", change=change)
     kind = "folder" if is_folder else "hub name"
-    return CheckpointError(f"the backbone {name} ({kind}) cannot be loaded: {_first_line(error)}", change=change)
-
-
-def _first_line(error: Exception) -> str:
-    """The gist of a library's message, which may run to pages."""
-    return str(error).strip().partition("\n")[0][:300]
+    return CheckpointError(f"the backbone {name} ({kind}) cannot be loaded: {gist(error)}", change=change)
