@@ -9,9 +9,10 @@ from PIL import Image
 
 from moon_zoo.cli.inspect_sheet import BOX, card, draw_sheet
 from moon_zoo.cli.main import main
+from moon_zoo.data.conversations import Instruction, Observation, Preference, user
 from moon_zoo.data.kinds import Product, Search
 from moon_zoo.data.reading import IndexedShards
-from moon_zoo.data.writing import ShardWriter
+from moon_zoo.data.writing import ShardWriter, write_splits
 from tests.sources.making import grocery, noisy, photo
 
 
@@ -159,3 +160,53 @@ def test_cards_hold_what_the_sample_says():
     assert search.title == '"mug" -> red mug'
     assert [role for role, _, _ in search.photos] == ["query", "catalogue"]
     assert search.subtitle.endswith("click")
+
+
+@pytest.fixture(scope="module")
+def conversations(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("talks") / "set"
+    risk = Observation("bleach beside vinegar", "image_content", "violence")
+    asked = {"turns": user("what may I mix into the bucket?"), "observations": (risk,), "safe": False}
+    answers = {"chosen": "Nothing: the two make a gas.", "rejected": "Anything you like. " * 30}
+    write_splits(
+        folder,
+        [
+            ("train", "t0", Instruction("t0", **asked, image=photo(), answer="Nothing.", truth={"words": ["gas"]})),
+            ("train", "t1", Instruction("t1", user("what is a mug? " * 90), answer="For tea. " * 90, safe=True)),
+            ("pairs", "t0", Preference("t0", **asked, **answers, image=photo(), scores={"chosen": 1.0})),
+        ],
+    )
+    return folder
+
+
+def test_a_conversation_is_shown_as_json(conversations, capsys):
+    assert inspect(conversations / "train", "--sample", "0") == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["turns"] == [{"role": "user", "text": "what may I mix into the bucket?"}]
+    assert shown["observations"][0]["source"] == "image_content"
+    assert shown["image"].startswith("jpg, ") and shown["truth"] == {"words": ["gas"]}
+
+
+def test_a_sheet_of_conversations_has_words_beside_images(conversations, tmp_path, capsys):
+    assert inspect(conversations, "--sheet", tmp_path / "sheet.png") == 0
+    shards = {name: IndexedShards(conversations / name) for name in ("train", "pairs")}
+    first, long = (card(sample) for sample in shards["train"])
+    assert [text for _, text in first.words] == [
+        "what may I mix into the bucket?",
+        "Nothing.",
+        "bleach beside vinegar (image content, violence and bodily harm)",
+        "risky",
+    ]
+    assert long.photos == [] and [text[:8] for _, text in long.words] == ["what is ", "For tea.", "benign"]
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.size == draw_sheet(shards, 24).size
+
+
+def test_conversations_have_no_boxes_to_compare(conversations, tmp_path, capsys):
+    assert inspect(conversations, "--sheet", tmp_path / "sheet.png", "--beside", conversations) == 2
+    assert "holds conversations, whose images have no boxes to compare" in capsys.readouterr().err
+
+
+def test_boxes_of_conversations_are_not_looked_for(conversations, tmp_path, capsys):
+    assert main(["pack", "boxes", str(conversations), "--to", str(tmp_path / "boxed")]) == 2
+    assert "a set of kind instruction has no photos of products" in capsys.readouterr().err

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from moon_zoo.cli import memory
+from moon_zoo.data.conversations import Instruction, Observation, Preference, user
 from moon_zoo.data.inputs import Draw
 from moon_zoo.data.kinds import Product, Search
 from moon_zoo.errors import CheckpointError, RecipeError, UsageError, ZooError, gist
@@ -418,8 +419,10 @@ def _vocabularies(recipe: Recipe) -> dict[str, Any] | None:
         return None
 
 
-def example(kind: str) -> Product | Search:
+def example(kind: str) -> Product | Search | Instruction | Preference:
     """A sample with everything a sample may have; what is more than the settings read is cut by the inputs."""
+    if kind in ("instruction", "preference"):
+        return _conversation(kind)
     photos = [_photo() for _ in range(4)]
     box = (0.2, 0.2, 0.8, 0.8)
     product = Product(
@@ -442,6 +445,19 @@ def example(kind: str) -> Product | Search:
         hard_negatives=others,
         behaviour="purchase",
     )
+
+
+def _conversation(kind: str) -> Instruction | Preference:
+    said: dict[str, Any] = {
+        "conversation_id": "example-1",
+        "turns": user("what is this red cotton shirt made for? " * 4),
+        "image": _photo(),
+        "observations": (Observation("a shirt", "image_content", "professional_advice"),),
+        "safe": False,
+    }
+    if kind == "instruction":
+        return Instruction(**said, answer="a shirt for every day. " * 8)
+    return Preference(**said, chosen="a shirt for every day. " * 8, rejected="no answer. " * 8)
 
 
 def _photo() -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -259,7 +259,9 @@ def _without_pixels(value: Any) -> Any:
         return _photo(value)
     if isinstance(value, (list, tuple)):
         return [_without_pixels(item) for item in value]
-    if hasattr(value, "to_members"):
+    if isinstance(value, Mapping):
+        return {name: _without_pixels(item) for name, item in value.items()}
+    if is_dataclass(value):
         return {field.name: _without_pixels(getattr(value, field.name)) for field in fields(value)}
     return value
 
@@ -269,7 +271,7 @@ def _photo(photo: bytes) -> str:
 
     from PIL import Image
 
-    from moon_zoo.data.kinds import image_extension
+    from moon_zoo.data.members import image_extension
 
     with Image.open(io.BytesIO(photo)) as image:
         return f"{image_extension(photo)}, {image.width} x {image.height} pixels, {size(len(photo))}"

@@ -1,13 +1,14 @@
 """A contact sheet: samples of shards as cards, with their photos, boxes and texts, drawn with Pillow.
 
-Boxes of another set of the same samples may stand beside: detected ones beside the true ones, say.
+Boxes of another set of the same samples may stand beside: detected ones beside the true ones, say. Conversations have more
+to read than products: their words stand right of the image, not under it.
 """
 
 from __future__ import annotations
 
 import io
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
+from moon_zoo.data.conversations import CATEGORIES, Instruction, Observation, Preference
 from moon_zoo.data.kinds import Box, Product, Search
 from moon_zoo.data.reading import IndexedShards
 from moon_zoo.errors import DataError, did_you_mean
@@ -31,6 +33,7 @@ MOST_PHOTOS = 3
 """Photos of one product on its card."""
 
 INK, GREY, PAPER, BOX, OTHER_BOX = "#1a1a1a", "#707070", "#ffffff", "#e4572e", "#18b4a6"
+ANSWER, RISK = "#1f6f43", "#b3401c"
 ROLE_COLOURS = {"query": "#2e6fe4", "user": "#2e6fe4", "catalogue": "#9a9a9a"}
 
 
@@ -43,12 +46,14 @@ class Card:
         title: First lines of text.
         subtitle: Last line, in grey.
         other_boxes: The box of each photo in the set beside; empty without one.
+        words: Paragraphs that stand right of the photo, each with its colour; empty for cards with their texts below.
     """
 
     photos: list[tuple[str, bytes, Box | None]]
-    title: str
-    subtitle: str
+    title: str = ""
+    subtitle: str = ""
     other_boxes: tuple[Box | None, ...] = ()
+    words: tuple[tuple[str, str], ...] = ()
 
 
 def draw_sheet(
@@ -82,12 +87,35 @@ def card(sample: Any, other: Any = None) -> Card:
     """What the sheet shows of a sample, with the boxes of its twin in another set."""
     if other is not None:
         return replace(card(sample), other_boxes=tuple(box for _, _, box in card(other).photos))
+    if isinstance(sample, (Instruction, Preference)):
+        shown: list[tuple[str, bytes, Box | None]] = [] if sample.image is None else [("image", sample.image, None)]
+        return Card(shown, words=tuple((colour, text) for colour, text in _said(sample) if text))
     if isinstance(sample, Search):
         query = [("query", sample.query_photo, sample.query_box)] if sample.query_photo is not None else []
-        shown = _product_photos(sample.item)[: MOST_PHOTOS - len(query)]
+        photos = _product_photos(sample.item)[: MOST_PHOTOS - len(query)]
         words = f'"{sample.query_text}" -> ' if sample.query_text else ""
-        return Card(query + shown[:1], words + sample.item.title, _subtitle(sample.item, sample.behaviour))
+        return Card(query + photos[:1], words + sample.item.title, _subtitle(sample.item, sample.behaviour))
     return Card(_product_photos(sample)[:MOST_PHOTOS], sample.title, _subtitle(sample))
+
+
+def _said(sample: Instruction | Preference) -> Iterator[tuple[str, str]]:
+    """Colour and text of a conversation's paragraphs: what is asked, how it is answered, what is risky, what it is."""
+    for turn in sample.turns:
+        yield INK, turn.text if turn.role == "user" else f"{turn.role}: {turn.text}"
+    if isinstance(sample, Preference):
+        yield ANSWER, f"better: {sample.chosen}"
+        yield GREY, f"worse: {sample.rejected}"
+    else:
+        yield ANSWER, sample.answer
+    for one in sample.observations or ():
+        yield RISK, _risk(one)
+    safety = {True: "benign", False: "risky", None: ""}[sample.safe]
+    about = (f"round {sample.round}", sample.judge) if isinstance(sample, Preference) else (sample.situation,)
+    yield GREY, " | ".join(part for part in (*about, safety) if part)
+
+
+def _risk(one: Observation) -> str:
+    return f"{one.content} ({one.source.replace('_', ' ')}, {CATEGORIES[one.category]})"
 
 
 def _product_photos(product: Product) -> list[tuple[str, bytes, Box | None]]:
@@ -110,6 +138,10 @@ def _other(
     name: str, shards: IndexedShards, sets: Mapping[str, IndexedShards], beside: Mapping[str, IndexedShards]
 ) -> IndexedShards:
     """The set beside one: of its name, or the only one beside the only one."""
+    if issubclass(shards.kind.sample, (Instruction, Preference)):
+        raise DataError(
+            f"{shards.path} holds conversations, whose images have no boxes to compare", change="leave --beside out"
+        )
     other = next(iter(beside.values())) if len(sets) == len(beside) == 1 else beside.get(name)
     if other is None:
         raise DataError(
@@ -148,18 +180,22 @@ def _twin(shards: IndexedShards, other: IndexedShards, position: int) -> Any:
 
 def _columns(cards: list[Card]) -> tuple[int, int]:
     """Width of a card in pixels, and how many stand side by side."""
+    if any(card.words for card in cards):
+        return (SHEET_WIDTH - GAP) // 2, 2
     photos = max((len(card.photos) for card in cards), default=1) or 1
     width = photos * (PHOTO + 4) + GAP
     return width, max((SHEET_WIDTH - GAP) // width, 1)
 
 
-def _card_height() -> int:
+def _card_height(cards: list[Card]) -> int:
+    if any(card.words for card in cards):
+        return PHOTO + GAP
     return PHOTO + (TITLE_LINES + SUBTITLE_LINES) * LINE + GAP
 
 
 def _section_height(cards: list[Card]) -> int:
     _, columns = _columns(cards)
-    return 2 * LINE + GAP + -(-len(cards) // columns) * _card_height()
+    return 2 * LINE + GAP + -(-len(cards) // columns) * _card_height(cards)
 
 
 def _draw_section(sheet: Image.Image, top: int, heading: str, cards: list[Card]) -> None:
@@ -169,7 +205,7 @@ def _draw_section(sheet: Image.Image, top: int, heading: str, cards: list[Card])
     width, columns = _columns(cards)
     for number, one in enumerate(cards):
         row, column = divmod(number, columns)
-        _draw_card(sheet, GAP + column * width, top + row * _card_height(), width - GAP, one)
+        _draw_card(sheet, GAP + column * width, top + row * _card_height(cards), width - GAP, one)
 
 
 def _draw_card(sheet: Image.Image, left: int, top: int, width: int, one: Card) -> None:
@@ -177,11 +213,27 @@ def _draw_card(sheet: Image.Image, left: int, top: int, width: int, one: Card) -
     others = one.other_boxes or (None,) * len(one.photos)
     for number, ((role, photo, box), other) in enumerate(zip(one.photos, others, strict=True)):
         _draw_photo(sheet, left + number * (PHOTO + 4), top, role, photo, {OTHER_BOX: other, BOX: box})
+    if one.words:
+        _draw_words(pen, left + PHOTO + GAP, top, (width - PHOTO - GAP) // 7, one.words)
+        return
     characters = max(width // 7, 12)
     lines = [(line, INK, 12) for line in _lines(one.title, characters, TITLE_LINES)]
     lines += [(line, GREY, 11) for line in _lines(one.subtitle, characters, SUBTITLE_LINES)]
     for number, (line, colour, points) in enumerate(lines):
         pen.text((left, top + PHOTO + 4 + number * LINE), line, fill=colour, font=_font(points))
+
+
+def _draw_words(
+    pen: ImageDraw.ImageDraw, left: int, top: int, characters: int, words: tuple[tuple[str, str], ...]
+) -> None:
+    """Paragraphs under one another, as many lines of each as leave room for one of every paragraph that follows."""
+    room = PHOTO // LINE
+    for number, (colour, text) in enumerate(words):
+        lines = _lines(text, characters, max(room - (len(words) - number - 1), 1)) if room > 0 else []
+        for line in lines:
+            pen.text((left, top), line, fill=colour, font=_font(12))
+            top += LINE
+        room -= len(lines)
 
 
 def _lines(text: str, characters: int, limit: int) -> list[str]:

@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any, ClassVar, Protocol, Self
 
+from moon_zoo.data.conversations import Instruction, Preference
 from moon_zoo.data.impressions.block import MARK, Impressions
+from moon_zoo.data.members import image_extension, photo_of, record_of
 from moon_zoo.errors import DataError, did_you_mean
 
 Box = tuple[float, float, float, float]
@@ -131,8 +133,8 @@ class Product:
     @classmethod
     def from_members(cls, members: Mapping[str, Any], prefix: str = "") -> Self:
         """The inverse of `to_members` with the same prefix."""
-        record = _record(members, f"{prefix}product.json")
-        photos = [_photo(members, f"{prefix}photo_{number}") for number in range(len(record.get("photo_roles", ())))]
+        record = record_of(members, f"{prefix}product.json")
+        photos = [photo_of(members, f"{prefix}photo_{number}") for number in range(len(record.get("photo_roles", ())))]
         return _build(cls, record, photos=photos)
 
     def products(self) -> Iterator[Product]:
@@ -192,11 +194,11 @@ class Search:
     @classmethod
     def from_members(cls, members: Mapping[str, Any]) -> Self:
         """The inverse of `to_members`."""
-        query = _record(members, "query.json")
+        query = record_of(members, "query.json")
         return cls(
             item=Product.from_members(members, "item_"),
             query_text=query.get("text"),
-            query_photo=_photo(members, "query_photo") if query.get("photo") else None,
+            query_photo=photo_of(members, "query_photo") if query.get("photo") else None,
             query_box=query.get("box"),
             behaviour=query.get("behaviour", "purchase"),
             hard_negatives=[
@@ -232,6 +234,8 @@ KINDS: dict[str, Kind] = {
     for kind in (
         Kind("product", Product, "a product: photos, title, category, attributes", "product.json"),
         Kind("search", Search, "a query (text, photo or both) and the item chosen for it", "query.json"),
+        Kind("instruction", Instruction, "a prompt with its risks and how it should be answered", "conversation.json"),
+        Kind("preference", Preference, "two answers to a prompt, one of them judged the better", "preference.json"),
         Kind(
             Impressions.kind, Impressions, "rows of what was shown to whom and whether it was clicked, as columns", MARK
         ),
@@ -280,42 +284,6 @@ def refuse_rows(kind: str, where: str) -> None:
             where=where,
             change="the path, to the folder with manifest.json; or pack the table again with moon-zoo pack impressions",
         )
-
-
-IMAGE_SIGNATURES = {b"\xff\xd8\xff": "jpg", b"\x89PNG\r\n\x1a\n": "png"}
-
-
-def image_extension(photo: bytes) -> str:
-    """The file extension that belongs to the encoded bytes: jpg, png or webp.
-
-    Raises:
-        DataError: The bytes are none of the three.
-    """
-    for signature, extension in IMAGE_SIGNATURES.items():
-        if photo.startswith(signature):
-            return extension
-    if photo[:4] == b"RIFF" and photo[8:12] == b"WEBP":
-        return "webp"
-    raise DataError(
-        f"a photo of {len(photo)} bytes is no JPEG, PNG or WebP image",
-        change="the file, or convert it first",
-    )
-
-
-def _record(members: Mapping[str, Any], name: str) -> dict[str, Any]:
-    record = members.get(name)
-    if not isinstance(record, dict):
-        found = ", ".join(sorted(members)) or "nothing"
-        raise DataError(f"the member {name} is missing or holds no JSON object (found: {found})")
-    return record
-
-
-def _photo(members: Mapping[str, Any], stem: str) -> bytes:
-    for extension in ("jpg", "jpeg", "png", "webp"):
-        photo = members.get(f"{stem}.{extension}")
-        if isinstance(photo, bytes):
-            return photo
-    raise DataError(f"the photo {stem} is missing")
 
 
 def _build(cls: type[Product], record: Mapping[str, Any], photos: list[bytes]) -> Any:

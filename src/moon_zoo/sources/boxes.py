@@ -70,7 +70,9 @@ class BoxesSource(Source):
         self.sets = {name: IndexedShards(place) for name, place in find_sets(path).items()}
         for shards in self.sets.values():
             if shards.kind.sample not in (Product, Search):
-                raise DataError(f"a set of kind {shards.kind.name} has no photos", where=shards.path, change="path")
+                raise DataError(
+                    f"a set of kind {shards.kind.name} has no photos of products", where=shards.path, change="path"
+                )
         first = next(iter(self.sets.values())).manifest
         self.kind, self.licence, self.description = first.kind, first.licence, first.source
         self.total = sum(len(shards) for shards in self.sets.values())

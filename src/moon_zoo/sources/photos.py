@@ -18,8 +18,8 @@ from typing import TypeVar
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from moon_zoo.data.kinds import image_extension
 from moon_zoo.data.machine import usable_cores
+from moon_zoo.data.members import image_extension
 from moon_zoo.data.wording import counted, first_few
 from moon_zoo.errors import DataError, UsageError
 from moon_zoo.sources.tree import FileTree, OutsideRootError
