@@ -21,6 +21,7 @@ from torch.optim.lr_scheduler import LambdaLR, LinearLR, SequentialLR
 
 from moon_zoo.models import arguments, pretrained, weights
 from moon_zoo.models.migrations import Migration
+from moon_zoo.nn.optim import HIDDEN
 
 if TYPE_CHECKING:
     from moon_zoo.data.inputs import Inputs
@@ -141,12 +142,33 @@ class ZooModule(L.LightningModule):
         self._warmup_steps = warmup_steps
 
     def parameter_groups(self) -> Iterable[dict[str, Any]]:
-        """Groups handed to the optimiser: vectors and scalars (norms, biases, temperature) are not decayed."""
+        """Groups handed to the optimiser.
+
+        Vectors and scalars (norms, biases, temperature) are not decayed. Matrices inside the network, which are neither a table
+        nor an output layer, are marked ``hidden`` for optimisers that treat them otherwise (`moon_zoo.nn.optim.MuonAdamW`).
+        """
         trainable = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        return [
-            {"params": [parameter for parameter in trainable if parameter.ndim > 1]},
-            {"params": [parameter for parameter in trainable if parameter.ndim <= 1], "weight_decay": 0.0},
+        outer = {id(parameter) for parameter in self._tables()}
+        hidden = [one for one in trainable if one.ndim in (2, 3) and id(one) not in outer]
+        chosen = {id(one) for one in hidden}
+        others = [one for one in trainable if one.ndim > 1 and id(one) not in chosen]
+        vectors = [one for one in trainable if one.ndim <= 1]
+        groups: list[dict[str, Any]] = [
+            {"params": hidden, HIDDEN: True},
+            {"params": others},
+            {"params": vectors, "weight_decay": 0.0},
         ]
+        return [group for group in groups if group["params"]]
+
+    def _tables(self) -> Iterable[Tensor]:
+        """Weights of embeddings, and of the layers that turn hidden states into words."""
+        for module in self.modules():
+            if isinstance(module, (nn.Embedding, nn.EmbeddingBag)):
+                yield module.weight
+            output = getattr(module, "get_output_embeddings", None)  # of a model of transformers
+            layer = output() if output is not None else None
+            if layer is not None:
+                yield layer.weight
 
     def configure_optimizers(self) -> Any:
         """The recipe's optimiser and its schedule, after a linear warm-up."""
