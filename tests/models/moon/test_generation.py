@@ -20,10 +20,10 @@ from moon_zoo.models.moon.generation import (
     sequence_of,
 )
 from moon_zoo.models.moon.generation_evaluation import GenerationEvaluation
-from moon_zoo.models.moon.generation_inputs import IGNORED
 from moon_zoo.models.moon.tasks import TASKS, read_attributes, read_box, read_category
 from moon_zoo.nn.moe.install import install, moe_modules, plain_state_dict
 from moon_zoo.nn.multimodal.backbone import MultimodalLM
+from moon_zoo.nn.multimodal.chat import IGNORED
 from tests.conftest import make_product
 from tests.models.moon import generation_ranks
 from tests.models.moon.writer import make_backbone, make_batch, make_inputs, shared_folder, trained, unseen

@@ -14,8 +14,9 @@ from moon_zoo.data.inputs import Draw, stack
 from moon_zoo.data.kinds import Box, Product, Search
 from moon_zoo.data.transforms import PhotoTransform
 from moon_zoo.errors import RecipeError
-from moon_zoo.models.moon.generation_inputs import IGNORED, GenerationInputs
+from moon_zoo.models.moon.generation_inputs import GenerationInputs
 from moon_zoo.models.moon.tasks import TASKS, read_box
+from moon_zoo.nn.multimodal.chat import IGNORED
 from moon_zoo.nn.multimodal.special_tokens import NAMES
 from moon_zoo.nn.multimodal.token_types import ATTRIBUTE, CATEGORY, IMAGE, PAD
 from moon_zoo.nn.multimodal.tokenizer import MultimodalTokenizer

@@ -11,14 +11,14 @@ from dataclasses import replace
 from typing import Any, Final
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from moon_zoo.data.inputs import stack
 from moon_zoo.data.kinds import Product
-from moon_zoo.models.moon.generation_inputs import IGNORED, PREFIX, GenerationInputs
+from moon_zoo.models.moon.generation_inputs import PREFIX, GenerationInputs
 from moon_zoo.models.moon.tasks import TASKS
-from moon_zoo.nn.gathering import sum_over_ranks, world_size
+from moon_zoo.nn.multimodal import answers
+from moon_zoo.nn.multimodal.chat import IGNORED
 from moon_zoo.nn.multimodal.generation import generate as write
 from moon_zoo.nn.multimodal.sequence import Sequence as TokenSequence
 
@@ -88,42 +88,13 @@ def answer_places(backbone: Any, batch: Mapping[str, Tensor]) -> tuple[Tensor, T
         ``(tokens, hidden_size)``, the int64 labels ``(tokens,)``, and each one's row of the batch, int64 ``(tokens,)``. On
         devices that want static shapes all places are kept, with the label -100 where there is nothing to predict.
     """
+    return answers.answer_places(backbone, sequence_of(batch), _labels(batch))
+
+
+def _labels(batch: Mapping[str, Tensor]) -> Tensor:
+    """What is to be predicted, ``(batch, answer)``; nothing in rows that are not valid."""
     labels = batch["generation_labels"]
-    if "valid" in batch:
-        labels = labels.masked_fill(~batch["valid"][:, None], IGNORED)
-    sequence, answer = sequence_of(batch), labels.shape[1]
-    if labels.device.type == "cpu":
-        sequence, labels = _without_pads(sequence, labels)
-        answer = labels.shape[1] - 1
-    hidden = backbone(sequence, "causal")
-    before, labels = hidden[:, -answer - 1 : -1], labels[:, -answer:]  # (batch, answer, ...): each place tells the next
-    rows = torch.arange(len(labels), device=labels.device)[:, None].expand_as(labels)
-    if labels.device.type in ("cpu", "cuda"):
-        wanted = labels != IGNORED
-        return before[wanted], labels[wanted], rows[wanted]
-    return before.flatten(0, 1), labels.flatten(), rows.flatten()
-
-
-def _without_pads(sequence: TokenSequence, labels: Tensor) -> tuple[TokenSequence, Tensor]:
-    """Every row's tokens moved to its beginning, cut to the longest row; for devices where shapes may change at will.
-
-    Args:
-        sequence: Of ``length`` places.
-        labels: Of its last places.
-
-    Returns:
-        The sequence, and labels of all its places.
-    """
-    labels = F.pad(labels, (sequence.mask.shape[1] - labels.shape[1], 0), value=IGNORED)
-    longest = max(int(sequence.mask.sum(1).max()), 2)
-    order = (~sequence.mask).to(torch.uint8).argsort(dim=1, stable=True)[:, :longest]
-    packed = replace(
-        sequence,
-        token_ids=sequence.token_ids.gather(1, order),
-        mask=sequence.mask.gather(1, order),
-        token_type=sequence.token_type.gather(1, order),
-    )
-    return packed, labels.gather(1, order)
+    return labels.masked_fill(~batch["valid"][:, None], IGNORED) if "valid" in batch else labels
 
 
 def generation_loss(network: Any, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
@@ -139,13 +110,8 @@ def generation_loss(network: Any, batch: Mapping[str, Tensor]) -> tuple[Tensor, 
         ``generation/token_accuracy`` and ``generation/tokens`` (of answers, all ranks).
     """
     backbone = getattr(network, "backbone", network)
-    hidden, labels, _ = answer_places(backbone, batch)
-    logits = backbone.logits(hidden)
-    total = F.cross_entropy(logits.float(), labels, ignore_index=IGNORED, reduction="sum")
-    right = (logits.argmax(-1) == labels).sum()
-    sums = sum_over_ranks(torch.stack([total.detach().float(), right.float(), (labels != IGNORED).sum().float()]))
+    loss, sums = answers.answer_loss(backbone, sequence_of(batch), _labels(batch))
     tokens = sums[2].clamp_min(1)
-    loss = total * (world_size() / tokens)
     figures = {
         "generation/loss": sums[0] / tokens,
         "generation/token_accuracy": sums[1] / tokens,

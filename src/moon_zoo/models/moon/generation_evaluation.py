@@ -18,9 +18,10 @@ from torch import Tensor
 
 from moon_zoo.data.kinds import Box
 from moon_zoo.models.moon.generation import answer_places, continued, question_of
-from moon_zoo.models.moon.generation_inputs import IGNORED, GenerationInputs
+from moon_zoo.models.moon.generation_inputs import GenerationInputs
 from moon_zoo.models.moon.tasks import TASKS, normalised, read_attributes, read_box, read_category, words_of
 from moon_zoo.nn.gathering import sum_over_ranks
+from moon_zoo.nn.multimodal.chat import IGNORED
 from moon_zoo.regions.region import iou
 
 SHOWN = 24

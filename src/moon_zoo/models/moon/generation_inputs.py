@@ -20,12 +20,10 @@ from moon_zoo.data.transforms import PhotoTransform
 from moon_zoo.errors import RecipeError, did_you_mean
 from moon_zoo.models.moon.prompts import Segments
 from moon_zoo.models.moon.tasks import TASKS, ask, attribute_text, description, possible
-from moon_zoo.nn.multimodal.token_types import IMAGE, PAD, TEXT
+from moon_zoo.nn.multimodal.chat import IGNORED, Places, add_photos, answer_ids, answer_labels, turn_begins, turn_ends
 from moon_zoo.nn.multimodal.tokenizer import MultimodalTokenizer
 
 PREFIX = "generation_"
-IGNORED = -100
-"""Label of places that are no answer."""
 
 _ALL_TASKS = {"describe": 1.0, "attributes": 2.0, "title": 1.0, "main_subject": 1.0}
 
@@ -227,14 +225,12 @@ class GenerationInputs:
     def _sequence(self, prompt: Segments, answer: str, photos: int) -> dict[str, Tensor]:
         """Ids, mask, types and labels of one turn; ``photos`` blocks are there, the others are pads."""
         tokenizer = self._tokenizer()
-        special, encode = tokenizer.special, tokenizer.ids
-        places = _Places(special.end)
+        encode = tokenizer.ids
+        places = Places(tokenizer.special.end)
         if self.system:
-            places.add([special.im_start, *encode(f"system\n{self.system}"), special.im_end, *encode("\n")])
-        places.add([special.im_start, *encode("user\n")])
-        block = [special.vision_start, *[special.image] * self.photo_tokens, special.vision_end]
-        for number in range(self.max_photos):
-            places.add(block if number < photos else [], len(block), IMAGE)
+            places.add([*turn_begins(tokenizer, "system", self.system), *turn_ends(tokenizer)])
+        places.add(turn_begins(tokenizer, "user"))
+        add_photos(places, tokenizer, self.photo_tokens, photos, self.max_photos)
         start = len(places.ids)
         # a tokenizer that begins every text with a space needs none before a later piece
         spaced = encode("a b") == [*encode("a"), *encode("b")]
@@ -242,48 +238,15 @@ class GenerationInputs:
         for ids, (_, kind) in zip(_cut(pieces, self.max_tokens), prompt, strict=True):
             places.add(ids, token_type=kind)
         places.pad(start + self.max_tokens)
-        places.add([special.im_end, *encode("\n"), special.im_start, *encode("assistant\n")])
-        answer_ids = [*encode(answer), special.im_end][: self.max_answer_tokens] if answer else []
-        places.add(answer_ids, self.max_answer_tokens)
-        labels = torch.full((self.max_answer_tokens,), IGNORED)
-        labels[: len(answer_ids)] = torch.tensor(answer_ids, dtype=torch.int64)
-        return {**places.tensors(), f"{PREFIX}labels": labels}
+        places.add([*turn_ends(tokenizer), *turn_begins(tokenizer, "assistant")])
+        answered = answer_ids(tokenizer, answer, self.max_answer_tokens)
+        places.add(answered, self.max_answer_tokens)
+        return {**places.tensors(PREFIX), f"{PREFIX}labels": answer_labels(answered, self.max_answer_tokens)}
 
     def _tokenizer(self) -> MultimodalTokenizer:
         if self.tokenizer is None:
             raise RuntimeError("the inputs have no tokenizer yet: call fit or load_state_dict first")
         return self.tokenizer
-
-
-class _Places:
-    """A sequence in the making."""
-
-    def __init__(self, pad_id: int) -> None:
-        self.pad_id = pad_id
-        self.ids: list[int] = []
-        self.types: list[int] = []
-
-    def add(self, ids: Sequence[int], length: int | None = None, token_type: int = TEXT) -> None:
-        """Tokens of one type, padded to ``length`` places."""
-        end = len(self.ids) + (len(ids) if length is None else length)
-        self.ids += ids
-        self.types += [token_type] * len(ids)
-        self.pad(end)
-
-    def pad(self, end: int) -> None:
-        """Pads up to the place ``end``."""
-        missing = end - len(self.ids)
-        self.ids += [self.pad_id] * missing
-        self.types += [PAD] * missing
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Ids, mask and types, ``(length,)`` each."""
-        types = torch.tensor(self.types)
-        return {
-            f"{PREFIX}token_ids": torch.tensor(self.ids),
-            f"{PREFIX}token_mask": types != PAD,
-            f"{PREFIX}token_type": types,
-        }
 
 
 class _Chance:

@@ -20,19 +20,16 @@ from moon_zoo.data.kinds import Product
 from moon_zoo.data.product_text import check_text_fields
 from moon_zoo.data.transforms import PhotoTransform
 from moon_zoo.models.base import LRSchedule
-from moon_zoo.models.moon import figures as _figures  # noqa: F401  (known to tables from here on)
-from moon_zoo.models.moon.building import (
-    FIELD_SEPARATOR,
+from moon_zoo.models.language_model import (
     add_adapters,
-    check_generation,
-    check_numbers,
     from_elsewhere,
-    install_experts,
     special_tokens,
     tokenizer_of,
     with_adapters,
     write_backbone,
 )
+from moon_zoo.models.moon import figures as _figures  # noqa: F401  (known to tables from here on)
+from moon_zoo.models.moon.building import FIELD_SEPARATOR, check_generation, check_numbers, install_experts
 from moon_zoo.models.moon.combinations import COMBINATIONS, ITEMS, Parts, checked_combinations, drawn_combination
 from moon_zoo.models.moon.generation import generate, generation_loss, predicted_columns, spread_rows
 from moon_zoo.models.moon.generation_evaluation import GenerationEvaluation

@@ -189,7 +189,7 @@ class MultimodalLM(nn.Module):
         mask: Tensor,
         token_type: Tensor,
         *,
-        attention: Attention,
+        attention: Attention | Tensor,
         cache: Any = None,
     ) -> Tensor:
         """Take embeddings through all layers and the final norm.
@@ -199,7 +199,7 @@ class MultimodalLM(nn.Module):
             positions: ``(3, batch, length)``.
             mask: Bool ``(batch, past + length)``, True on real tokens.
             token_type: ``(batch, length)``.
-            attention: As in `forward`.
+            attention: As in `forward`; or who sees whom, bool ``(batch, 1, length, past + length)``, every token itself.
             cache: transformers' cache of keys and values of the past, which grows; None without.
         """
         rotations = self.rotate(hidden, positions)
@@ -210,12 +210,14 @@ class MultimodalLM(nn.Module):
             )
         return self.text_model.norm(hidden)
 
-    def _attention_options(self, mask: Tensor, hidden: Tensor, attention: Attention) -> dict[str, Any]:
+    def _attention_options(self, mask: Tensor, hidden: Tensor, attention: Attention | Tensor) -> dict[str, Any]:
         """How a layer's attention is told who sees whom, which its implementations want in different forms."""
         implementation = self.text_model.config._attn_implementation
         if implementation.startswith("flash"):
+            if isinstance(attention, Tensor):
+                raise ValueError(f"{implementation} sees all tokens or those before, and cannot be told otherwise")
             return {"attention_mask": mask, "is_causal": attention == "causal"}
-        seen = attention_mask(mask, attention, hidden.shape[1])
+        seen = attention if isinstance(attention, Tensor) else attention_mask(mask, attention, hidden.shape[1])
         if implementation == "eager":  # adds its mask
             lowest = torch.finfo(hidden.dtype).min
             return {"attention_mask": torch.zeros_like(seen, dtype=hidden.dtype).masked_fill(~seen, lowest)}
