@@ -140,3 +140,44 @@ def test_a_prompt_without_tokens_is_refused_by_its_row() -> None:
     backbone = tiny.model()
     with pytest.raises(ValueError, match=r"these rows have none: \[1\]"):
         backbone.generate(tiny.sequence(backbone, [[False], [False]], [3, 0]), max_new_tokens=3)
+
+
+def test_banned_tokens_are_never_written_and_others_as_before() -> None:
+    backbone = tiny.model()
+    prompt = tiny.sequence(backbone, [[True, True], [False, True]], [7, 3])
+    free = backbone.generate(prompt, max_new_tokens=12, stop=())
+    often = max({token for row in free for token in row}, key=lambda token: sum(row.count(token) for row in free))
+    banned = backbone.generate(prompt, max_new_tokens=12, stop=(), banned=[often])
+    assert all(often not in row for row in banned)
+    assert backbone.generate(prompt, max_new_tokens=12, stop=(), banned=[tiny.VOCAB - 1, tiny.SPECIAL.image]) == free
+    drawn = backbone.generate(prompt, max_new_tokens=50, stop=(), banned=[often], temperature=5.0)
+    assert all(often not in row for row in drawn)
+
+
+def test_a_text_drawn_by_chances_does_not_depend_on_what_stands_beside_it() -> None:
+    backbone = tiny.model()
+    prompts = tiny.sequence(backbone, [[True, True], [False, True], [False, False]], [7, 3, 1])
+    chances = torch.rand(6, 8, generator=torch.Generator().manual_seed(3))
+    options: dict[str, Any] = {"max_new_tokens": 8, "temperature": 0.8, "top_p": 0.9, "stop": ()}
+    together = backbone.generate(prompts, samples=2, chances=chances, **options)
+    for row in range(3):
+        for sample in range(2):
+            number = 2 * row + sample
+            alone = backbone.generate(prompts[row : row + 1], chances=chances[number : number + 1], **options)
+            assert alone == [together[number]]
+    assert together[0] != together[1]
+    longer = backbone.generate(
+        prompts, samples=2, chances=torch.cat([chances, chances], 1), **options | {"max_new_tokens": 16}
+    )
+    assert [row[:8] for row in longer] == together
+
+
+def test_tokens_drawn_by_chances_occur_as_often_as_they_are_likely() -> None:
+    from moon_zoo.nn.multimodal.generation import _chosen
+
+    logits = torch.tensor([[0.0, 2.0, 1.0, -torch.inf]])
+    chances = (torch.arange(10_000) + 0.5) / 10_000
+    drawn = _chosen(logits.expand(10_000, -1), 1.0, 1.0, chances).bincount(minlength=4) / 10_000
+    torch.testing.assert_close(drawn, logits.softmax(-1)[0], atol=2e-4, rtol=0)
+    cut = _chosen(logits.expand(10_000, -1), 1.0, 0.5, chances).bincount(minlength=4)
+    assert cut.tolist() == [0, 10_000, 0, 0], "only the likeliest tokens that together reach top_p"

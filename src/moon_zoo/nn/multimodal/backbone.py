@@ -169,10 +169,13 @@ class MultimodalLM(nn.Module):
         """
         embedded = self.text_model.embed_tokens(sequence.token_ids)
         static = wants_static_shapes(sequence) if self.static_shapes is None else self.static_shapes
-        photos, order = _real_photos(sequence, static=static)
+        read = sequence.photo_states
+        photos, order = _real_photos(
+            sequence.photos if read is None else read, sequence.photo_mask, static=static or read is not None
+        )
         if photos.shape[0] == 0:
             return embedded + _zero_of(self.visual) if torch.is_grad_enabled() else embedded
-        encoded = self.encode_photos(photos).to(embedded.dtype)
+        encoded = (self.encode_photos(photos) if read is None else photos).to(embedded.dtype)
         places = self.image_places(sequence)
         count = (places.flatten().cumsum(dim=0) - 1).clamp(min=0).view_as(places)  # which image place of the batch
         photo, within = count // self.photo_tokens, count % self.photo_tokens
@@ -181,6 +184,27 @@ class MultimodalLM(nn.Module):
         at = (photo * self.photo_tokens + within).clamp(max=encoded.shape[0] * self.photo_tokens - 1)
         seen = encoded.flatten(0, 1).index_select(0, at.flatten()).view_as(embedded)
         return torch.where(places[..., None], seen, embedded)
+
+    def photo_states(self, photos: Tensor, photo_mask: Tensor) -> Tensor:
+        """What enters the layers of photos that several sequences show: read once, for `Sequence.photo_states`.
+
+        Args:
+            photos: uint8 ``(..., photos, 3, photo_size, photo_size)``.
+            photo_mask: Bool ``(..., photos)``.
+
+        Returns:
+            ``(..., photos, photo_tokens, hidden_size)``; of photos that are not there anything finite.
+        """
+        shape = (*photo_mask.shape, self.photo_tokens, self.hidden_size)
+        static = photos.device.type != "cpu" if self.static_shapes is None else self.static_shapes
+        if static or torch.compiler.is_compiling():
+            return self.encode_photos(photos.flatten(0, -4)).view(shape)
+        real = photo_mask.flatten()
+        if not bool(real.any()):
+            return self.text_model.embed_tokens.weight.new_zeros(shape) + _zero_of(self.visual)
+        encoded = self.encode_photos(photos.flatten(0, -4)[real])
+        places = real.nonzero()[:, 0]
+        return encoded.new_zeros(len(real), *encoded.shape[1:]).index_copy(0, places, encoded).view(shape)
 
     def run_layers(
         self,
@@ -314,9 +338,9 @@ def wants_static_shapes(sequence: Sequence) -> bool:
     return sequence.photos.device.type != "cpu" or torch.compiler.is_compiling()
 
 
-def _real_photos(sequence: Sequence, *, static: bool) -> tuple[Tensor, Tensor | None]:
-    """Photos to encode, and where among them the real ones are in order; None where only real ones are left."""
-    photos, there = sequence.photos.flatten(0, 1), sequence.photo_mask.flatten()
+def _real_photos(photos: Tensor, photo_mask: Tensor, *, static: bool) -> tuple[Tensor, Tensor | None]:
+    """Photos in one row, and where among them the real ones are in order; None where only real ones are left."""
+    photos, there = photos.flatten(0, 1), photo_mask.flatten()
     if not static:
         return photos[there], None
     numbers = torch.arange(there.shape[0], device=there.device)

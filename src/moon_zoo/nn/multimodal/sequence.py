@@ -6,6 +6,7 @@ is Qwen2-VL's (arXiv:2409.12191). Shapes are static: what a sample lacks is padd
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 import torch
@@ -25,6 +26,8 @@ class Sequence:
         token_type: Integers of `token_types`, ``(batch, length)``.
         photos: uint8 ``(batch, photos, 3, size, size)``, in the order of their blocks; ``photos`` may be 0.
         photo_mask: Bool ``(batch, photos)``, True on photos that are there.
+        photo_states: What the vision tower made of the photos, ``(batch, photos, photo_tokens, hidden_size)``, where they were
+            read already; None lets the model read them. See `moon_zoo.nn.multimodal.backbone.MultimodalLM.photo_states`.
     """
 
     token_ids: Tensor
@@ -32,14 +35,19 @@ class Sequence:
     token_type: Tensor
     photos: Tensor
     photo_mask: Tensor
+    photo_states: Tensor | None = None
 
     def to(self, device: torch.device | str) -> Sequence:
         """The same on another device."""
-        return Sequence(*(getattr(self, field.name).to(device) for field in fields(self)))
+        return self._each(lambda tensor: tensor.to(device))
 
     def __getitem__(self, rows: slice | Tensor) -> Sequence:
         """Some rows of the batch."""
-        return Sequence(*(getattr(self, field.name)[rows] for field in fields(self)))
+        return self._each(lambda tensor: tensor[rows])
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Sequence:
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return Sequence(**{name: change(value) for name, value in values.items() if value is not None})
 
     def __len__(self) -> int:
         return self.token_ids.shape[0]
