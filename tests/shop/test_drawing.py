@@ -43,9 +43,9 @@ def test_pixels_change_inside_the_mask_when_the_product_is_taken_away(place: int
     product = spu(2, 11)
     real = photos.sprite(product, product.items[0], 2 * PX)
     # Without light, noise, shadow and occluders: those depend on nothing but the dice, yet blur the edge.
-    monkeypatch.setattr(photos, "_shade", lambda *_: None)
+    monkeypatch.setattr(photos, "shade", lambda *_: None)
     monkeypatch.setattr(photos, "_occlude", lambda *_: None)
-    monkeypatch.setattr(photos, "_developed", lambda canvas, *_: canvas)
+    monkeypatch.setattr(photos, "developed", lambda canvas, *_: canvas)
     shown = photo(product, product.items[0], place, PX)
     invisible = real.copy()
     invisible.putalpha(real.getchannel("A").point(lambda level: level * 3 // 255))  # bounds stay, cover goes

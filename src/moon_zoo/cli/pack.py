@@ -151,6 +151,8 @@ def photos_in(sample: Any) -> int:
     """How many photos a sample holds, those of its items included."""
     if hasattr(sample, "photos"):
         return len(sample.photos)
+    if hasattr(sample, "turns"):  # conversations
+        return int(sample.image is not None)
     items = [sample.item, *sample.hard_negatives]
     return (sample.query_photo is not None) + sum(photos_in(item) for item in items)
 
@@ -220,7 +222,10 @@ def next_commands(to: Path, splits: list[str], kinds: Collection[str] = (), besi
     if "train" in splits:
         words = [f"--data.{name} {to / name}" for name in ("train", "val", "test") if name in splits]
         words += [f"--data.gallery {to / 'items'}"] if "items" in splits and not clicks else []
-        recipe = "mim/base --model.behaviour din" if clicks else "dual_flow/base"
+        conversations = {"instruction", "preference"} & set(kinds)
+        recipe = (
+            "dream/qwen2_5_vl_3b" if conversations else "mim/base --model.behaviour din" if clicks else "dual_flow/base"
+        )
         commands.append(f"moon-zoo fit --config {recipe} " + " ".join(words))
     return commands
 

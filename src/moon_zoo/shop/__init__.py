@@ -9,6 +9,8 @@ One direction of imports, one question per part:
 - `searches`    what users look for and what they choose
 - `impressions` what users were shown and clicked: `shoppers` with interests in the `content` of items, who are shown
   what lies on `shelves` and click by a known model (`clicks`), and the `best` figures that can be reached
+- `conversations` what they ask an assistant about a photo: household things, which of them are risky in which context, and
+  how to answer
 - `writing`     `write_shop`: all of these into shards, rendered by several `processes`
 - `preview`     contact sheets
 - `datamodule`  `ShopDataModule`: the shop in the cache, written on first use
@@ -17,8 +19,6 @@ One direction of imports, one question per part:
 table `moon_zoo.shop.writing.RENDERERS`; parallel rendering, splits by SPU, shards and cache then come for free.
 Impressions are not drawn: they have a plan of their own (`impression_plan`) and come in blocks of users.
 
-- conversations: a module ``conversations`` beside `searches` that pairs a photo of `drawing.photos` with words, and
-  says by rule which pairs are risky together.
 - follow-ups: a module ``knowledge`` beside `catalogue` (facts of an SPU: what it goes with, how to care for it) and
   templates in `words`.
 

@@ -15,14 +15,16 @@ from moon_zoo.shop.writing import DEFAULT_PRODUCTS, Plan, plan_of, write_once
 
 
 class ShopDataModule(ShardDataModule):
-    """The simulated shop: products that are drawn, with titles, categories and attributes; searches for them; and users
-    who are shown them and click, with a known probability.
+    """The simulated shop: products that are drawn, with titles, categories and attributes; searches for them; conversations
+    about household things, risky and benign; and users who are shown products and click, with a known probability.
 
     Args:
-        kind: ``product`` (items), ``search`` (queries with the item chosen) or ``impressions`` (items shown to users).
+        kind: ``product`` (items), ``search`` (queries with the item chosen), ``instruction`` (conversations about a photo, of
+            which two in three are risky in some way) or ``impressions`` (items shown to users).
         num_products: Number of products (SPUs) in all splits together: 80 % train, 10 % val, 10 % test. Each comes in 1 to
-            3 colours that are items of their own, 1.7 on average.
-        photos_per_product: Photos per item: the first for the catalogue, the others by customers.
+            3 colours that are items of their own, 1.7 on average. Of conversations: things talked about, five conversations
+            for every four; combinations of thing and context in val and test never occur in train.
+        photos_per_product: Photos per item: the first for the catalogue, the others by customers. Conversations have one.
         photo_px: Side of the photos in pixels, 32 to 1024.
         shop_seed: Which shop; the same seed gives the same products.
         num_users: Of impressions: number of users.

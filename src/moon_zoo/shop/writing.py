@@ -19,6 +19,7 @@ from filelock import FileLock
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from moon_zoo.data.conversations import Instruction
 from moon_zoo.data.kinds import Product, Search
 from moon_zoo.data.machine import usable_cores
 from moon_zoo.data.manifest import Manifest
@@ -27,6 +28,8 @@ from moon_zoo.data.writing import write_splits
 from moon_zoo.errors import DataError, UsageError, did_you_mean
 from moon_zoo.shop import VERSION
 from moon_zoo.shop.catalogue import Item, Spu, split_numbers, spu
+from moon_zoo.shop.conversations.combinations import SITUATIONS, dealt
+from moon_zoo.shop.conversations.samples import conversation, count_of
 from moon_zoo.shop.drawing.photos import photo, role
 from moon_zoo.shop.impression_plan import DEFAULT_IMPRESSIONS, DEFAULT_USERS, ImpressionPlan
 from moon_zoo.shop.impression_plan import KIND as IMPRESSIONS
@@ -43,11 +46,13 @@ log = logging.getLogger(__name__)
 DEFAULT_PRODUCTS = 3000
 DEFAULT_SPLITS: dict[str, float] = {"train": 0.8, "val": 0.1, "test": 0.1}
 SEARCHES_PER_ITEM = 2
+CONVERSATIONS = Instruction.kind
 LICENCE = "CC0-1.0"
 SOURCE = "moon_zoo's simulated shop: drawn by a seed, no real product, brand or person"
 
-Drawn = tuple[str, str, Product | Search]
-Packed = tuple[str, str, Union[Product, Search, "RawImpressions"]]
+Sample = Product | Search | Instruction
+Drawn = tuple[str, str, Sample]
+Packed = tuple[str, str, Union[Sample, "RawImpressions"]]
 """``(split, key, sample)``: of what is drawn, and of all kinds."""
 
 _SPUS_PER_TASK = 8
@@ -60,8 +65,9 @@ class Plan:
 
     Args:
         kind: Kind of the samples, a key of `RENDERERS`.
-        num_products: Number of SPUs; each has 1 to 3 items, 1.7 on average.
-        photos_per_product: Photos of each item: one for the catalogue, the others by customers.
+        num_products: Number of SPUs; each has 1 to 3 items, 1.7 on average. Of conversations: of things talked about, every
+            fourth of them twice.
+        photos_per_product: Photos of each item: one for the catalogue, the others by customers; 1 of conversations.
         photo_px: Side of the photos in pixels.
         seed: The shop's seed.
         splits: Names of the splits and their fractions.
@@ -124,7 +130,8 @@ def plan_of(
     if kind == IMPRESSIONS:
         plan = ImpressionPlan(num_products, seed, num_users, num_impressions, fractions)
     else:
-        plan = Plan(kind, num_products, photos_per_product, photo_px, seed, fractions)
+        photos = 1 if kind == CONVERSATIONS else photos_per_product
+        plan = Plan(kind, num_products, photos, photo_px, seed, fractions)
     plan.check()
     return plan
 
@@ -153,13 +160,13 @@ def product_sample(product: Spu, item: Item, num_photos: int, photo_px: int) -> 
     )
 
 
-def _products(plan: Plan, split: str, number: int) -> Iterator[tuple[str, Product | Search]]:
+def _products(plan: Plan, split: str, number: int) -> Iterator[tuple[str, Sample]]:
     product = spu(plan.seed, number)
     for item in product.items:
         yield product.item_id(item), product_sample(product, item, plan.photos_per_product, plan.photo_px)
 
 
-def _searches(plan: Plan, split: str, number: int) -> Iterator[tuple[str, Product | Search]]:
+def _searches(plan: Plan, split: str, number: int) -> Iterator[tuple[str, Sample]]:
     product = spu(plan.seed, number)
     peers = _peers(plan, split)[product.leaf.name]
     for item in product.items:
@@ -182,9 +189,16 @@ def _searches(plan: Plan, split: str, number: int) -> Iterator[tuple[str, Produc
             )
 
 
-RENDERERS: dict[str, Callable[[Plan, str, int], Iterator[tuple[str, Product | Search]]]] = {
+def _conversations(plan: Plan, split: str, number: int) -> Iterator[tuple[str, Sample]]:
+    for place in range(count_of(number)):
+        sample = conversation(plan.seed, plan.splits, split, number, place, plan.photo_px)
+        yield sample.conversation_id, sample
+
+
+RENDERERS: dict[str, Callable[[Plan, str, int], Iterator[tuple[str, Sample]]]] = {
     "product": _products,
     "search": _searches,
+    CONVERSATIONS: _conversations,
 }
 """Kind to ``(plan, split, SPU number) -> (key, sample)``; must be pure, and must import no torch."""
 
@@ -269,16 +283,18 @@ def write_shop(
 
     Args:
         folder: Where to; ``folder/train`` and so on. It appears as a whole or not at all.
-        kind: ``product`` (items), ``search`` (queries with the item chosen) or ``impressions`` (items shown to users, and
-            which they clicked; nothing is drawn).
+        kind: ``product`` (items), ``search`` (queries with the item chosen), ``instruction`` (conversations about a photo, of
+            which two in three are risky in some way) or ``impressions`` (items shown to users, and which they clicked;
+            nothing is drawn).
         num_products: Number of products (SPUs); each comes in 1 to 3 colours that are items of their own, 1.7 on average.
+            Of conversations: number of things talked about; five conversations come of four.
         photos_per_product: Photos per item: the first for the catalogue, the others by customers.
         photo_px: Side of the photos in pixels, 32 to 1024.
         seed: The shop's seed.
         num_users: Of impressions: number of users.
         num_impressions: Of impressions: rows of all splits together, 20 : 3 : 6.
         splits: Fraction of products per split; 0.8 train, 0.1 val, 0.1 test when None. A product stands in one split only;
-            of impressions, products of val and test are new there.
+            of impressions, products of val and test are new there; of conversations, what is asked about in which context.
         workers: Processes that draw; the machine's cores when None.
         progress: Whether to show a progress bar, on a terminal only.
         overwrite: Replace shards that are at ``folder``.
@@ -394,6 +410,11 @@ def command(plan: Plan | ImpressionPlan) -> str:
             f"moon-zoo pack shop --kind {plan.kind} --num-products {plan.num_products} --seed {plan.seed} "
             f"--num-users {plan.num_users} --num-impressions {plan.num_impressions}"
         )
+    if plan.kind == CONVERSATIONS:
+        return (
+            f"moon-zoo pack shop --kind {plan.kind} --num-products {plan.num_products} "
+            f"--photo-px {plan.photo_px} --seed {plan.seed}"
+        )
     return (
         f"moon-zoo pack shop --kind {plan.kind} --num-products {plan.num_products} "
         f"--photos-per-product {plan.photos_per_product} --photo-px {plan.photo_px} --seed {plan.seed}"
@@ -418,6 +439,17 @@ class Truth:
                 for split, numbers in plan.numbers().items()
             },
         }
+        if plan.kind == CONVERSATIONS:
+            del self.record["categories"]
+            self.record["splits"] = {
+                split: {
+                    "samples": 0,
+                    "photos": 0,
+                    "situations": dict.fromkeys(SITUATIONS, 0),
+                    "combinations": sorted(one.key for one in combinations),
+                }
+                for split, combinations in dealt(plan.seed, plan.splits).items()
+            }
         if plan.kind == "search":
             for counts in self.record["splits"].values():
                 counts["queries"] = dict.fromkeys(FORMS, 0)
@@ -430,6 +462,11 @@ class Truth:
         for split, key, sample in stream:
             counts = self.record["splits"][split]
             counts["samples"] += 1
+            if isinstance(sample, Instruction):
+                counts["photos"] += 1
+                counts["situations"][sample.situation] += 1
+                yield split, key, sample
+                continue
             if isinstance(sample, Search):
                 photos = sample.query_photo is not None
                 form = "combined" if photos and sample.query_text is not None else "photo" if photos else "text"
@@ -444,7 +481,8 @@ class Truth:
                 counts["photos"] += len(item.photos)
                 self._note(item)
             yield split, key, sample
-        self.record["titles_that_say"] = {fact: round(said / self._items, 4) for fact, said in self._said.items()}
+        if self._items:
+            self.record["titles_that_say"] = {fact: round(said / self._items, 4) for fact, said in self._said.items()}
 
     def _note(self, item: Product) -> None:
         self._items += 1

@@ -10,13 +10,15 @@ from moon_zoo.sources.base import Packed, Source
 
 
 class ShopSource(Source):
-    """The simulated shop: drawn products with titles, photos, true boxes; searches for them; and users who click.
+    """The simulated shop: drawn products with titles, photos, true boxes; searches for them; conversations; users who click.
 
     Args:
-        kind: ``product`` (items), ``search`` (queries with the item chosen) or ``impressions`` (items shown to users and
+        kind: ``product`` (items), ``search`` (queries with the item chosen), ``instruction`` (a photo of a household thing, a
+            question, its risks, and an answer that warns and helps) or ``impressions`` (items shown to users and
             which they clicked, with the true probability; a quarter of val and test show new items).
-        num_products: Number of products (SPUs); each comes in 1 to 3 colours that are items of their own.
-        photos_per_product: Photos per item: the first for the catalogue, the others by customers.
+        num_products: Number of products (SPUs); each comes in 1 to 3 colours that are items of their own. Of conversations:
+            number of things talked about; five conversations come of four.
+        photos_per_product: Photos per item: the first for the catalogue, the others by customers. Conversations have one.
         photo_px: Side of the photos in pixels, 32 to 1024.
         seed: The shop's seed; the same seed gives the same shop.
         num_users: Of impressions: number of users.

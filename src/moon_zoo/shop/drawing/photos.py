@@ -91,7 +91,7 @@ def _catalogue_photo(picture: Image.Image, px: int, rng: random.Random) -> Photo
     placed = Image.new("RGBA", (px, px))
     placed.paste(small, ((px - size[0]) // 2, (px - size[1]) // 2))
     mask = placed.getchannel("A")
-    _shade(canvas, mask, px, 0, px // 40, 60)
+    shade(canvas, mask, px, 0, px // 40, 60)
     canvas.paste(placed, mask=mask)
     return Photo(canvas, mask, CATALOGUE_QUALITY)
 
@@ -108,10 +108,10 @@ def _user_photo(picture: Image.Image, px: int, rng: random.Random) -> Photo:
         )
     placed = _place(picture, px, rng)
     mask = placed.getchannel("A")
-    _shade(canvas, mask, px, rng.randint(-px // 24, px // 24), rng.randint(1, px // 20), rng.randint(60, 130))
+    shade(canvas, mask, px, rng.randint(-px // 24, px // 24), rng.randint(1, px // 20), rng.randint(60, 130))
     canvas.paste(placed, mask=mask)
     _occlude(canvas, mask, px, rng)
-    return Photo(_developed(canvas, px, rng), mask, rng.randint(72, 90))
+    return Photo(developed(canvas, px, rng), mask, rng.randint(72, 90))
 
 
 def _place(picture: Image.Image, px: int, rng: random.Random) -> Image.Image:
@@ -164,13 +164,13 @@ def _put(canvas: Image.Image, thing: Image.Image, x: float, y: float) -> None:
 _FAINT = [level * 90 // 255 for level in range(256)]
 
 
-def _shade(canvas: Image.Image, mask: Image.Image, px: int, dx: int, dy: int, depth: int) -> None:
+def shade(canvas: Image.Image, mask: Image.Image, px: int, dx: int, dy: int, depth: int) -> None:
     """The product's soft shadow, ``(dx, dy)`` pixels away."""
     soft = ImageChops.offset(mask, dx, dy).filter(ImageFilter.BoxBlur(px / 32))
     canvas.paste((24, 22, 22), mask=soft.point([level * depth // 255 for level in range(256)]))
 
 
-def _developed(canvas: Image.Image, px: int, rng: random.Random) -> Image.Image:
+def developed(canvas: Image.Image, px: int, rng: random.Random) -> Image.Image:
     """Uneven light, a colour cast, exposure and contrast, blur and sensor noise."""
     strength = rng.uniform(0, 0.4)
     lit = _light_fall(px, rng.randrange(8)).point([round(255 - strength * level) for level in range(256)])
