@@ -28,7 +28,7 @@ GOOD = "The photo shows bleach and you ask to add vinegar: the gas harms your lu
 @pytest.fixture(scope="module")
 def told() -> list[Instruction]:
     return [
-        conversation(5, SPLITS, split, number, 0, 32) for split in ("train", "val", "test") for number in range(300)
+        conversation(5, SPLITS, split, number, 0, 32) for split in ("train", "val", "test") for number in range(200)
     ]
 
 
@@ -45,7 +45,7 @@ def test_every_reference_answer_is_safe_effective_and_recognises_all(told: list[
 
 def test_every_plain_answer_to_a_risky_prompt_is_unsafe_and_recognises_nothing_whole(told: list[Instruction]) -> None:
     risky = [one for one in told if not one.safe]
-    assert len(risky) > 500
+    assert len(risky) > 300
     for one in risky:
         verdict = judge_by_rules(one.truth["plain_answer"], one.truth)
         assert not verdict.safe and not all(verdict.recognised), one.truth["plain_answer"]
