@@ -154,12 +154,13 @@ def _values(text: str) -> Iterator[tuple[Any, bool]]:
             yield value, mended
 
 
+_STRAIGHT = {ord(curly): plain for curly, plain in zip("\u201c\u201d\u2018\u2019", "\"\"''")}
 _WORD = re.compile(r"[A-Za-z_]\w*")
 
 
 def _repaired(text: str) -> str:
     """Damaged JSON mended: quotes, trailing commas, Python's constants, missing ends."""
-    straight = text.translate(str.maketrans({"\u201c": '"', "\u201d": '"', "\u2018": "'", "\u2019": "'"}))
+    straight = text.translate(_STRAIGHT)
     tokens, stack, place = [], [], 0
     while place < len(straight):
         char = straight[place]

@@ -1,0 +1,47 @@
+"""The exact judge: conversations that carry their own truth, such as the simulated shop's, judged by rules."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Sequence
+
+from moon_zoo.errors import DataError
+from moon_zoo.safety import rules
+from moon_zoo.safety.judges.base import Judged, Verdict
+
+
+class RulesJudge:
+    """Judges answers by the words that the conversation's truth asks for; see `moon_zoo.safety.rules`.
+
+    Raises:
+        DataError: When judging: a conversation has no truth to judge by.
+    """
+
+    name = "rules"
+
+    def fingerprint(self) -> str:
+        """See `Judge`."""
+        return f"rules@{hashlib.sha256(inspect.getsource(rules).encode()).hexdigest()[:12]}"
+
+    def judge(self, items: Sequence[Judged]) -> list[Verdict]:
+        """See `Judge`. Nothing is ever unparsed."""
+        return [self._one(item) for item in items]
+
+    def _one(self, item: Judged) -> Verdict:
+        if not item.truth:
+            raise DataError(
+                "a conversation has no truth, which the judge by rules needs",
+                where=item.prompt.key or None,
+                change="the judge: a model's logits or a server; or the set: the shop's conversations have their truth",
+            )
+        found = rules.judge_by_rules(item.answer, item.truth)
+        return Verdict(
+            global_score=found.helpfulness,
+            recognised=tuple(found.recognised),
+            safe=found.safe,
+            effective=found.effective,
+            refusal=found.refusal,
+            benign=item.benign,
+            asked=4 + len(found.recognised),
+        )
