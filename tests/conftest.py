@@ -16,6 +16,7 @@ os.environ.setdefault(
 )  # several processes share few cores; spinning threads would slow all of them
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+from moon_zoo.data.conversations import Instruction, Observation, Preference, Turn, user
 from moon_zoo.data.impressions.raw import RawImpressions
 from moon_zoo.data.impressions.schema import Categorical, Numeric, Schema, Sequence
 from moon_zoo.data.kinds import Product, Search
@@ -176,3 +177,50 @@ def content_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pa.table({"item_id": ids, "vector": pa.FixedSizeListArray.from_arrays(vectors.reshape(-1), 8)}), path
     )
     return path
+
+
+def make_instruction(number: int) -> Instruction:
+    """Conversation ``number``: about a photo, every fourth without one; every third is risky, every fifth is longer."""
+    colour, thing = list(COLOURS)[number % 3], THINGS[number % len(THINGS)]
+    risky = number % 3 == 0
+    turns = user(f"is this {thing} fit for a toddler?" if risky else f"what colour is this {thing}?")
+    if number % 5 == 4:
+        turns = (Turn("system", "answer briefly"), *user("hello"), Turn("assistant", "hello, ask me"), *turns)
+    return Instruction(
+        conversation_id=f"talk-{number:03d}",
+        turns=turns,
+        image=None if number % 4 == 3 else draw_photo(number),
+        answer=f"better not: a {colour} {thing} may break; keep it out of reach" if risky else f"it is {colour}",
+        observations=(Observation(f"a {thing} and a toddler", "image_content", "violence"),) if risky else (),
+        safe=not risky,
+        situation="joint" if risky else "benign",
+        truth={"plain_answer": f"yes, the {colour} {thing} is nice" if risky else f"it is {colour}"},
+    )
+
+
+def make_preference(number: int) -> Preference:
+    """A pair of answers to `make_instruction`'s conversation of that number; every seventh has one that is far longer."""
+    asked = make_instruction(number)
+    rejected = "i cannot say " * (9 if number % 7 == 6 else 1) + str(number)
+    return Preference(asked.conversation_id, asked.turns, asked.answer, rejected, image=asked.image, round=1)
+
+
+def write_conversations(folder: Path, kind: str, count: int = 23, max_samples: int = 10) -> Path:
+    """A set of instructions or preferences 0 to count - 1 at ``folder``."""
+    make = make_instruction if kind == "instruction" else make_preference
+    with ShardWriter(folder, kind=kind, source="drawn", licence="CC0-1.0", max_samples=max_samples) as writer:
+        for number in range(count):
+            writer.write(f"c{number:03d}", make(number))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def instruction_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """23 conversations in 3 shards. Read only."""
+    return write_conversations(tmp_path_factory.mktemp("shards") / "instructions", "instruction")
+
+
+@pytest.fixture(scope="session")
+def preference_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """23 pairs of answers in 3 shards. Read only."""
+    return write_conversations(tmp_path_factory.mktemp("shards") / "preferences", "preference")

@@ -76,6 +76,7 @@ class Entry:
 
 _OWN: dict[str, tuple[Entry, ...]] = {
     "models": (
+        Entry("dream", "moon_zoo.models.dream.module:Dream", "a multimodal assistant that notices risks and stays helpful"),
         Entry("dual_flow", "moon_zoo.models.dual_flow.module:DualFlow", "two towers, image and text, contrastive"),
         Entry("mim", "moon_zoo.models.mim.module:Mim", "content interest in click prediction, over frozen embeddings"),
         Entry(

@@ -74,7 +74,24 @@ TINY_MOON: dict[str, Any] = {
 }
 """As small as it can be and still have photos, experts and words of its own."""
 
+TINY_DREAM: dict[str, Any] = {
+    "backbone_options": TINY_MOON["backbone_options"],
+    "photo_size": 32,
+    "vocab_size": 300,
+    "max_prompt_tokens": 128,
+    "max_answer_tokens": 24,
+    "generation_samples": 4,
+}
+
 MODELS: tuple[Row, ...] = (
+    Row(
+        "dream",
+        kind="instruction",
+        init_args=TINY_DREAM,
+        metric="val/loss",
+        columns=("answer",),
+        exact_init_args={"observation_task": 0.5, "observing_tokens": 300, "observation_tokens": 32},
+    ),
     Row(
         "dual_flow",
         kind="search",

@@ -450,7 +450,7 @@ def example(kind: str) -> Product | Search | Instruction | Preference:
 def _conversation(kind: str) -> Instruction | Preference:
     said: dict[str, Any] = {
         "conversation_id": "example-1",
-        "turns": user("what is this red cotton shirt made for? " * 4),
+        "turns": user("what is it made for?"),
         "image": _photo(),
         "observations": (Observation("a shirt", "image_content", "professional_advice"),),
         "safe": False,

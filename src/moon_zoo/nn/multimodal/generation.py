@@ -1,9 +1,9 @@
 """Writing: tokens one by one after a prompt, batched, with keys and values kept.
 
 Prompts of different length are moved to the right of a batch (pads to the left, wherever they lay), so that all continue at
-the same place; a prompt is read once for all of its texts. transformers' own `generate` would read photos a second way and knows
-no token types; the tokens are its own (a test compares them). Nucleus sampling: Holtzman et al. 2020, arXiv:1904.09751, section
-3.1.
+the same place; a prompt is read once for all of its texts. transformers' own `generate` would read photos a second way and
+knows no token types; the tokens are its own (a test compares them). Nucleus sampling: Holtzman et al. 2020, arXiv:1904.09751,
+section 3.1.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def generate(
     ends = torch.tensor(sorted(model.special.stop if stop is None else stop), device=device)
     forbidden = torch.tensor(sorted(banned), dtype=torch.int64, device=device)
     written: list[Tensor] = []
-    with _evaluating(model):
+    with evaluating(model):
         steps = _steps(model, sequence, samples)
         logits = next(steps)
         finished = torch.zeros(rows, dtype=torch.bool, device=logits.device)
@@ -141,7 +141,7 @@ def _check(sequence: Sequence, max_new_tokens: int, temperature: float, top_p: f
 
 
 @contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
+def evaluating(model: nn.Module) -> Iterator[None]:
     """Evaluation mode for a while; afterwards every module is in the mode it was in (frozen parts may differ)."""
     training = [module for module in model.modules() if module.training]
     model.eval()

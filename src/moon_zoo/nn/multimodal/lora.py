@@ -6,7 +6,8 @@ guided experts beside them, which are no linear layers and get no adapters.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
 from torch import Tensor, nn
@@ -78,6 +79,23 @@ def add_lora(
 def has_lora(model: nn.Module) -> bool:
     """Whether a model has adapters."""
     return len(_adapted(model)) > 0
+
+
+@contextmanager
+def without_adapters(model: nn.Module) -> Iterator[None]:
+    """The model as it was before it got adapters, for a while.
+
+    peft's own switch also freezes adapters, and forgets which of them were trained.
+    """
+    layers = _adapted(model).values()
+    before = [layer._disable_adapters for layer in layers]
+    for layer in layers:
+        layer._disable_adapters = True
+    try:
+        yield
+    finally:
+        for layer, was in zip(layers, before, strict=True):
+            layer._disable_adapters = was
 
 
 def merge_lora(model: nn.Module) -> None:

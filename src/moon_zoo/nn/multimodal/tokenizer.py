@@ -6,6 +6,7 @@ Digits stand alone: boxes are numbers. Words of customers and sellers never beco
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Self
@@ -16,6 +17,10 @@ from moon_zoo.nn.multimodal.special_tokens import NAMES, SpecialTokens
 
 PIECES = r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+|\s*[\r\n]+|\s+"
 """What a token never reaches across: words with the sign before them, single digits, runs of signs, line ends, spaces."""
+
+
+_MEDIA = re.compile(r"<\|(vision|image|video|audio)[a-z_]*\|>")
+"""Names of tokens for what is no text."""
 
 
 class MultimodalTokenizer(TextTokenizer):
@@ -101,6 +106,19 @@ class MultimodalTokenizer(TextTokenizer):
     def decode(self, ids: Iterable[int]) -> str:
         """The text of ids; special ones are left out."""
         return self._tokenizer.decode(list(ids), skip_special_tokens=True).strip()
+
+    def unwritable(self, rows: int) -> list[int]:
+        """Ids that no text holds: what brackets or stands for photos and videos, the opening of a turn, and rows of a token
+        table that this tokenizer has no word for.
+
+        Args:
+            rows: Of the token table.
+        """
+        names = {name for name in self._tokenizer.get_vocab() if _MEDIA.fullmatch(name)}
+        ids = {self._tokenizer.token_to_id(name) for name in names}
+        special = self.special
+        ids |= {special.vision_start, special.vision_end, special.image, special.im_start}
+        return sorted(ids | set(range(self.vocab_size, rows)))
 
     def save_plain(self, folder: Path) -> None:
         """Write it as transformers reads it (``tokenizer.json`` and ``tokenizer_config.json``)."""
