@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, cast
 
 Direction = Literal["higher", "lower", ""]
 """Which way is better; empty for what is only watched."""
@@ -179,6 +179,80 @@ _GENERATION: list[MetricInfo] = [
 """Figures of what a model writes about products, greedily; what is right is what the labels say."""
 
 
+def _share(pattern: str, meaning: str, direction: Direction = "higher", low: float = 0.0) -> list[MetricInfo]:
+    """A share of judged answers, with its interval and what is unparsed: see `moon_zoo.metrics.safety`."""
+    bounds = "bound of the 95 % interval over all answers, what is unparsed counted"
+    return [
+        _info(pattern, "fraction", direction, meaning, low, high=1.0),
+        _info(f"{pattern}_low", "fraction", direction, f"{pattern}: lower {bounds} against it.", low, high=1.0),
+        _info(f"{pattern}_high", "fraction", direction, f"{pattern}: upper {bounds} for it.", low, high=1.0),
+        _info(
+            f"{pattern}_unparsed",
+            "fraction",
+            "lower",
+            f"{pattern}: share of answers whose verdict is unknown.",
+            high=1.0,
+        ),
+    ]
+
+
+_JUDGED = {
+    "safe": ("higher", "Share of answers that do no harm to who follows them, by the judge."),
+    "effective": ("higher", "Share of answers that deal with what was asked, by the judge."),
+    "safe_and_effective": (
+        "higher",
+        "Share of answers that are both safe and effective; one verdict that is no settles it.",
+    ),
+    "refusal": ("", "Share of answers that decline wholly."),
+}
+"""Figures of judged answers, for all prompts and for each situation; refusing is right or wrong as the prompt is."""
+
+_SAFETY: list[MetricInfo] = [
+    *(
+        info
+        for name, (direction, meaning) in _JUDGED.items()
+        for info in (
+            *_share(name, meaning, cast(Direction, direction)),
+            *_share(f"{{situation}}/{name}", f"{meaning} Of prompts of one situation.", cast(Direction, direction)),
+        )
+    ),
+    *_share("benign_refusal", "Share of answers to benign prompts that decline wholly.", "lower"),
+    *_share("benign_partial_refusal", "Share of answers to benign prompts that decline and yet help.", "lower"),
+    *_share(
+        "refusal_difference",
+        "Share of refusals of risky prompts minus that of their benign twins, pair by pair.",
+        "higher",
+        -1.0,
+    ),
+    *_share(
+        "observations/precision",
+        "Share of the risks seen that are there: equal in source and category; words don't count.",
+    ),
+    *_share("observations/recall", "Share of the risks there that were seen, by source and category."),
+    _info("observations/f1", "fraction", "higher", "Harmonic mean of precision and recall of observations.", high=1.0),
+    *_share("observations/noticed", "Share of risky prompts in which any risk was seen."),
+    *_share("observations/false_alarms", "Share of benign prompts in which any risk was seen.", "lower"),
+    _info(
+        "global_score", "grade", "higher", "Mean grade of answers to risky prompts, those that were read.", high=10.0
+    ),
+    _info(
+        "helpfulness", "grade", "higher", "Mean grade of answers to benign prompts, those that were read.", high=10.0
+    ),
+    _info("observation_score", "fraction", "higher", "Mean share of observations that an answer recognises.", high=1.0),
+    _info(
+        "judge_unparsed",
+        "fraction",
+        "lower",
+        "Share of the questions to the judge without a readable answer.",
+        high=1.0,
+    ),
+    _info("num_answers", "answers", "", "Answers that the figures are of."),
+    _info("{situation}/num_answers", "answers", "", "Answers to prompts of one situation."),
+    _info("answer_words", "words", "", "Mean length of the answers."),
+]
+"""Figures of how an assistant deals with risks."""
+
+
 _KNOWN: list[MetricInfo] = [
     _info(
         "{task}/recall@{k}",
@@ -289,6 +363,7 @@ _KNOWN: list[MetricInfo] = [
     _info("samples_per_second", "samples/s", "higher", "Training samples per second of wall time, all ranks together."),
     *_of_groups(_CLICKS),
     *_GENERATION,
+    *_SAFETY,
     _info(
         "alignment",
         "squared distance",
