@@ -76,7 +76,9 @@ class Entry:
 
 _OWN: dict[str, tuple[Entry, ...]] = {
     "models": (
-        Entry("dream", "moon_zoo.models.dream.module:Dream", "a multimodal assistant that notices risks and stays helpful"),
+        Entry(
+            "dream", "moon_zoo.models.dream.module:Dream", "a multimodal assistant that notices risks and stays helpful"
+        ),
         Entry("dual_flow", "moon_zoo.models.dual_flow.module:DualFlow", "two towers, image and text, contrastive"),
         Entry("mim", "moon_zoo.models.mim.module:Mim", "content interest in click prediction, over frozen embeddings"),
         Entry(
@@ -107,6 +109,10 @@ _OWN: dict[str, tuple[Entry, ...]] = {
         Entry("fuxictr", "moon_zoo.sources.fuxictr:FuxiCTRSource", "click tables as FuxiCTR's users keep them"),
         Entry("microlens", "moon_zoo.sources.microlens:MicroLensSource", "MicroLens-1M of the MM-CTR challenge"),
         Entry("taobao_mm", "moon_zoo.sources.taobao_mm:TaobaoMMSource", "Taobao-MM"),
+        Entry("siuo", "moon_zoo.sources.siuo:SiuoSource", "SIUO: safe inputs, unsafe output"),
+        Entry("vlguard", "moon_zoo.sources.vlguard:VLGuardSource", "VLGuard: safe and unsafe images and instructions"),
+        Entry("figstep", "moon_zoo.sources.figstep:FigStepSource", "FigStep: requests in images, with benign twins"),
+        Entry("xstest", "moon_zoo.sources.xstest:XSTestSource", "XSTest: safe prompts that look unsafe"),
         Entry("shop", "moon_zoo.sources.shop:ShopSource", "the simulated shop"),
     ),
 }
