@@ -179,6 +179,13 @@ def conversations(tmp_path_factory) -> Path:
     return folder
 
 
+def test_conversations_are_summed_up_by_situation_and_harm(conversations, capsys):
+    assert inspect(conversations) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "train:      safety: benign (1), risky (1)" in lines
+    assert "pairs:      harm: violence (1)" in lines
+
+
 def test_a_conversation_is_shown_as_json(conversations, capsys):
     assert inspect(conversations / "train", "--sample", "0") == 0
     shown = json.loads(capsys.readouterr().out)

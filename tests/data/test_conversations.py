@@ -66,6 +66,9 @@ def preference(number: int = 0, **changes: Any) -> Preference:
     )
 
 
+MAKERS: dict[str, Callable[[int], Any]] = {"talks": instruction, "pairs": preference}
+
+
 class Words:
     """Inputs that read the length of the question and of the image."""
 
@@ -90,7 +93,6 @@ def test_samples_come_back_from_shards_as_they_were_written(make: Callable[[int]
         tmp_path / "set", [("train", f"s{n}", one) for n, one in enumerate(samples)], max_samples=3
     )
     assert manifests["train"].kind == samples[0].kind
-    assert manifests["train"].vocabularies == {}
     assert list(IndexedShards(tmp_path / "set" / "train")) == samples
     assert verify(tmp_path / "set" / "train", deep=True) == []
 
@@ -114,6 +116,21 @@ def test_the_data_module_serves_every_conversation_once(tmp_path: Path) -> None:
     batches = list(data.train_dataloader())
     assert sorted(torch.cat([batch["index"] for batch in batches]).tolist()) == list(range(10))
     assert sum(int(batch["image"].sum()) for batch in batches) == 7
+
+
+def test_the_manifest_counts_situations_and_harms(tmp_path: Path) -> None:
+    samples = [(split, f"s{number}", make(number)) for split, make in MAKERS.items() for number in range(7)]
+    manifests = write_splits(tmp_path / "set", samples)
+    assert manifests["talks"].vocabularies == {
+        "harm": {"violence": 4},
+        "safety": {"benign": 3, "risky": 4},
+        "situation": {"benign": 3, "joint": 4},
+    }
+    assert manifests["pairs"].vocabularies == {
+        "harm": {"violence": 7},
+        "judge": {"rules-1": 7},
+        "safety": {"risky": 7},
+    }
 
 
 def test_a_prompt_ends_with_the_user_and_knows_its_sample() -> None:

@@ -166,6 +166,11 @@ def _vocabulary_lines(vocabularies: Mapping[str, Any]) -> list[str]:
     lines = [f"{len(categories):,} categories: {_some(categories)}"] if categories else []
     for name, values in vocabularies.get("attributes", {}).items():
         lines.append(f"attribute {name}, {len(values):,} values: {_some(values)}")
+    for name in ("situation", "safety", "harm", "judge"):  # of conversations, with counts
+        counts: Mapping[str, int] = vocabularies.get(name, {})
+        if counts:
+            most = sorted(counts, key=lambda value: -counts[value])
+            lines.append(f"{name}: {_some([f'{value} ({counts[value]:,})' for value in most])}")
     return lines
 
 

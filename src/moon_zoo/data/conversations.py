@@ -160,6 +160,10 @@ class Instruction:
         """What the assistant is shown."""
         return Prompt(self.turns, self.image, self.conversation_id)
 
+    def labels(self) -> dict[str, list[str]]:
+        """What a set's manifest counts: its situation, whether it is benign, and the categories of its risks."""
+        return {"situation": [self.situation] if self.situation else [], **_risk_labels(self)}
+
     def to_members(self) -> dict[str, Any]:
         """``conversation.json`` and the image."""
         record = {
@@ -250,6 +254,10 @@ class Preference:
         """What the assistant was shown."""
         return Prompt(self.turns, self.image, self.conversation_id)
 
+    def labels(self) -> dict[str, list[str]]:
+        """What a set's manifest counts: the judge, whether the prompt is benign, and the categories of its risks."""
+        return {"judge": [self.judge] if self.judge else [], **_risk_labels(self)}
+
     def to_members(self) -> dict[str, Any]:
         """``preference.json`` and the image."""
         record = {
@@ -316,6 +324,13 @@ def _check_risks(sample: Instruction | Preference) -> None:
             f"{sample.observations[0].content}",
             change="safe or observations",
         )
+
+
+def _risk_labels(sample: Instruction | Preference) -> dict[str, list[str]]:
+    return {
+        "safety": {True: ["benign"], False: ["risky"], None: []}[sample.safe],
+        "harm": [one.category for one in sample.observations or ()],
+    }
 
 
 def _image_member(image: bytes | None) -> dict[str, Any]:

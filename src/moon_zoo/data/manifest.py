@@ -70,8 +70,9 @@ class Manifest:
         kind: Kind of the samples, a key of `moon_zoo.data.kinds.KINDS`.
         shards: The shards, in the order that numbers the samples.
         fields: Member name with numbers as ``*`` (``photo_*.jpg``) to its type (``image``).
-        vocabularies: ``{"category": [leaf, ...], "attributes": {name: [value, ...]}}``, sorted, of products; of
-            impressions ``{name: {"values": [...], "counts": [...]}}``, see `moon_zoo.data.impressions.vocabulary`.
+        vocabularies: ``{"category": [leaf, ...], "attributes": {name: [value, ...]}}``, sorted, of products;
+            ``{name: {value: count}}`` of conversations; of impressions ``{name: {"values": [...], "counts": [...]}}``, see
+            `moon_zoo.data.impressions.vocabulary`.
         source: Where the data come from.
         licence: Their licence.
         parents: Fingerprints or paths of the sets this one was made from.

@@ -1,7 +1,9 @@
-"""Vocabularies of a set: the leaf categories and attribute values of all its products, gathered while writing."""
+"""Vocabularies of a set, gathered while writing: leaf categories and attribute values of products; of conversations, how many
+there are of each situation and kind of harm."""
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from moon_zoo.data.kinds import Sample
@@ -17,9 +19,14 @@ class VocabularyBuilder:
         self._any = False
         self._categories: set[str] = set()
         self._attributes: dict[str, set[str]] = {}
+        self._labels: dict[str, Counter[str]] = {}
 
     def add(self, sample: Sample) -> None:
-        """Take in a sample's products; kinds without products have no ``products`` method."""
+        """Take in a sample's products, or its labels; kinds have the methods ``products`` or ``labels`` for it, or neither."""
+        labels = getattr(sample, "labels", None)
+        if labels is not None:
+            for name, values in labels().items():
+                self._labels.setdefault(name, Counter()).update(values)
         products = getattr(sample, "products", None)
         if products is None:
             return
@@ -34,9 +41,14 @@ class VocabularyBuilder:
                     values.add(value)
 
     def build(self) -> dict[str, Any]:
-        """``{"category": [...], "attributes": {name: [...]}}``, sorted; empty where no sample had products."""
+        """``{"category": [...], "attributes": {name: [...]}}`` of products; of samples with labels ``{name: {value: count}}``;
+        sorted, and empty where no sample had either. Labels of more than `MAX_VALUES` values are left out."""
         if not self._any:
-            return {}
+            return {
+                name: dict(sorted(counts.items()))
+                for name, counts in sorted(self._labels.items())
+                if 0 < len(counts) <= MAX_VALUES
+            }
         return {
             "category": sorted(self._categories),
             "attributes": {
