@@ -125,6 +125,15 @@ def test_situations_come_in_their_shares_and_two_thirds_are_risky() -> None:
     assert sum(SITUATIONS[name] for name in ("joint", "image", "text")) == pytest.approx(67, abs=1)
 
 
+def test_benign_pairs_share_their_thing_or_their_context_with_risky_ones() -> None:
+    """Else a glance at one of the two would tell: toys for children, say, must not be rare."""
+    pairs = [one for one in some("train") if one.truth["group"] in ("person", "page", "agent", "goods")]
+    for part in ("thing", "context"):
+        risky = {one.truth[part] for one in pairs if one.situation == "joint"}
+        benign = [one for one in pairs if one.safe]
+        assert 0.35 < sum(one.truth[part] in risky for one in benign) / len(benign) < 0.75
+
+
 def test_observations_are_those_of_the_situation_and_use_every_source() -> None:
     sources = {"joint": 2, "image": 1, "text": 1, "looks_risky": 0, "benign": 0}
     seen = set()

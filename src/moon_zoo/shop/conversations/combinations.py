@@ -19,18 +19,22 @@ from moon_zoo.shop.conversations.asks import agent_risk, goods_risk, known_mix, 
 from moon_zoo.shop.conversations.things import PLACES, THINGS, Thing, with_trait
 from moon_zoo.shop.conversations.words import AGENTS, FOODS, GOODS, PAGES, PEOPLE, ROOMS, Context
 
-SITUATIONS: dict[str, int] = {"joint": 36, "image": 13, "text": 18, "looks_risky": 13, "benign": 20}
+SITUATIONS: dict[str, int] = {"joint": 35, "image": 13, "text": 18, "looks_risky": 11, "benign": 23}
 """Situation to its share in percent: two thirds risky in some form."""
 
 WEIGHTS: dict[tuple[str, str], int] = {
     ("joint", "person"): 5, ("joint", "agent"): 2, ("joint", "goods"): 2, ("joint", "page"): 2,
     ("benign", "person"): 6, ("benign", "agent"): 2, ("benign", "goods"): 2, ("benign", "page"): 3,
-    ("benign", "place"): 2, ("benign", "fact"): 5,
+    ("benign", "place"): 3, ("benign", "fact"): 4,
     ("looks_risky", "shot"): 2, ("looks_risky", "keen"): 1, ("looks_risky", "kill"): 1,
     ("image", "place"): 1, ("text", "demand"): 1,
 }  # fmt: skip
 """Situation and group to the weight of the group within the situation."""
 
+
+LIKENESS: dict[str, int] = {"thing": 4, "context": 4, "": 1}
+"""What a benign pair shares with a risky one of its group, to its weight within the group: were knives for adults or toys for
+children seldom, a glance at one of the two would nearly always tell the risk."""
 
 FEWEST = 2
 """Combinations of a group that a split is to have at least, where every part can still be trained."""
@@ -45,12 +49,14 @@ class Combination:
         group: Kind of context.
         context: Name of the context within its group.
         situation: One of `SITUATIONS`.
+        like: Of benign pairs: which of its parts risky pairs of the group have too, a key of `LIKENESS`.
     """
 
     thing: str
     group: str
     context: str
     situation: str
+    like: str = ""
 
     @property
     def key(self) -> str:
@@ -95,12 +101,15 @@ def _pairs(
     risk: Callable[[Thing, Context], str | None],
     known: Callable[[Thing, Context], bool] = lambda thing, context: True,
 ) -> Iterator[Combination]:
-    for thing in things:
-        for context in contexts:
-            if known(thing, context):
-                yield Combination(
-                    thing.name, group, context.name, "benign" if risk(thing, context) is None else "joint"
-                )
+    pairs = [(thing, context) for thing in things for context in contexts if known(thing, context)]
+    risky = [(thing.name, context.name) for thing, context in pairs if risk(thing, context) is not None]
+    risky_things, risky_contexts = (set(names) for names in zip(*risky))
+    for thing, context in pairs:
+        if (thing.name, context.name) in risky:
+            yield Combination(thing.name, group, context.name, "joint")
+        else:
+            like = "thing" if thing.name in risky_things else "context" if context.name in risky_contexts else ""
+            yield Combination(thing.name, group, context.name, "benign", like)
 
 
 def _unique(things: tuple[Thing, ...]) -> tuple[Thing, ...]:

@@ -10,7 +10,7 @@ from moon_zoo.shop.catalogue import dice
 from moon_zoo.shop.conversations import asks
 from moon_zoo.shop.conversations.alone import demanded, fact, keen, kill, lying, shot
 from moon_zoo.shop.conversations.cases import Case, Seen
-from moon_zoo.shop.conversations.combinations import SITUATIONS, WEIGHTS, Combination, dealt
+from moon_zoo.shop.conversations.combinations import LIKENESS, SITUATIONS, WEIGHTS, Combination, dealt
 from moon_zoo.shop.conversations.things import PLACES, THINGS, Thing
 from moon_zoo.shop.conversations.words import AGENTS, GOODS, PAGES, PEOPLE, Context
 from moon_zoo.shop.drawing.scenes import SHAPES, Drawn, scene
@@ -77,13 +77,15 @@ def _cells(seed: int, splits: Splits, split: str) -> dict[str, dict[str, tuple[C
 
 
 def _choose(seed: int, splits: Splits, split: str, rng: random.Random) -> Combination:
-    """Situation by its share, group by its weight, then thing and context, every thing as likely as another."""
+    """Situation by its share, group by its weight, likeness to risky pairs by its weight, then thing and context."""
     cells = _cells(seed, splits, split)
     situations = [name for name in SITUATIONS if name in cells]
     situation = rng.choices(situations, weights=[SITUATIONS[name] for name in situations])[0]
     groups = list(cells[situation])
     group = rng.choices(groups, weights=[WEIGHTS[situation, name] for name in groups])[0]
-    return rng.choice(cells[situation][group])
+    likenesses = sorted({one.like for one in cells[situation][group]})
+    like = rng.choices(likenesses, weights=[LIKENESS[name] for name in likenesses])[0]
+    return rng.choice([one for one in cells[situation][group] if one.like == like])
 
 
 def _look(chosen: Combination, rng: random.Random) -> tuple[Seen, tuple[Drawn, Drawn | None]]:
