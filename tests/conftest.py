@@ -199,10 +199,11 @@ def make_instruction(number: int) -> Instruction:
 
 
 def make_preference(number: int) -> Preference:
-    """A pair of answers to `make_instruction`'s conversation of that number; every seventh has one that is far longer."""
+    """A pair of answers to `make_instruction`'s conversation of that number; of every seventh one is far longer."""
     asked = make_instruction(number)
-    rejected = "i cannot say " * (9 if number % 7 == 6 else 1) + str(number)
-    return Preference(asked.conversation_id, asked.turns, asked.answer, rejected, image=asked.image, round=1)
+    chosen = "no" if number % 7 == 6 else asked.answer
+    rejected = f"yes, it is fine for all of you {number}" if not asked.safe or chosen == "no" else f"no idea {number}"
+    return Preference(asked.conversation_id, asked.turns, chosen, rejected, image=asked.image, round=1)
 
 
 def write_conversations(folder: Path, kind: str, count: int = 23, max_samples: int = 10) -> Path:
