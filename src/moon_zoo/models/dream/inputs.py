@@ -21,7 +21,7 @@ from moon_zoo.data.conversations import Instruction, Preference, Prompt
 from moon_zoo.data.inputs import Draw, stack
 from moon_zoo.data.transforms import PhotoTransform
 from moon_zoo.errors import DataError
-from moon_zoo.models.dream.observing import observations_text, observing_prompt
+from moon_zoo.models.dream.observing import WordingsName, observations_text, observing_prompt
 from moon_zoo.nn.multimodal.chat import Places, answer_ids, photo_block, turn_begins, turn_ends
 from moon_zoo.nn.multimodal.token_types import IMAGE
 
@@ -49,6 +49,7 @@ class DreamInputs:
         max_prompt_tokens: Places of a prompt, its image's tokens included.
         max_answer_tokens: Places of an answer; a longer one is cut.
         observing: Whether instructions also give the question for their risks.
+        observing_prompts: In which words it is asked.
         max_observing_tokens: Places of that question, image included.
         max_observation_tokens: Places of its answer.
         system: Text of a system turn for conversations without one; empty for none.
@@ -67,6 +68,7 @@ class DreamInputs:
         max_prompt_tokens: int = 128,
         max_answer_tokens: int = 64,
         observing: bool = False,
+        observing_prompts: WordingsName = "short",
         max_observing_tokens: int = 256,
         max_observation_tokens: int = 64,
         system: str = "",
@@ -81,6 +83,7 @@ class DreamInputs:
         self.max_prompt_tokens = max_prompt_tokens
         self.max_answer_tokens = max_answer_tokens
         self.observing = observing
+        self.observing_prompts: WordingsName = observing_prompts
         self.max_observing_tokens = max_observing_tokens
         self.max_observation_tokens = max_observation_tokens
         self.system = system
@@ -271,7 +274,9 @@ class DreamInputs:
         return ids, mask
 
     def _observing(self, sample: Instruction | Preference) -> dict[str, Tensor]:
-        asked = self._prompt(observing_prompt(sample.prompt), self.max_observing_tokens, "observing_tokens")
+        asked = self._prompt(
+            observing_prompt(sample.prompt, self.observing_prompts), self.max_observing_tokens, "observing_tokens"
+        )
         known = sample.observations is not None
         text = observations_text(sample.observations) if sample.observations is not None else ""
         row = answer_ids(self.tokenizer, text, self.max_observation_tokens) if known else []
@@ -290,5 +295,5 @@ class DreamInputs:
         if sample.observations is not None:
             said.append(observations_text(sample.observations))
         if self.observing:
-            said += [turn.text for turn in observing_prompt(sample.prompt).turns]
+            said += [turn.text for turn in observing_prompt(sample.prompt, self.observing_prompts).turns]
         yield from (text for text in said if text)

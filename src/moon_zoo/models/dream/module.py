@@ -26,6 +26,7 @@ from moon_zoo.models.dream.inputs import Answers, DreamInputs, Stage
 from moon_zoo.models.dream.network import DreamNetwork, prompts_of
 from moon_zoo.models.dream.notes import CutAnswers
 from moon_zoo.models.dream.objectives import PreferenceObjective, pair_figures
+from moon_zoo.models.dream.observing import WordingsName
 from moon_zoo.models.dream.reference import (
     FILE,
     AdapterOff,
@@ -75,6 +76,7 @@ class Dream(ZooModule):
         answers: ``reference`` answers were written with the risks known, which the student is not shown; ``plain`` ones (the
             shop's) are those of an assistant that knows of no risks.
         observation_task: Weight of a further task of fine-tuning, to say what is risky about a prompt; 0 for none.
+        observation_prompts: In which words the question for the risks is asked: ``short`` for small models, or ``full``.
         observing_tokens: Room of the question for the risks, image included.
         observation_tokens: Room of its answer.
         loss: Of the stage ``preference``: ``dpo``, ``ipo`` or ``mpo`` (preference, quality and generation together).
@@ -120,6 +122,7 @@ class Dream(ZooModule):
         stage: Stage = "sft",
         answers: Answers = "reference",
         observation_task: float = 0.0,
+        observation_prompts: WordingsName = "short",
         observing_tokens: int = 256,
         observation_tokens: int = 64,
         loss: LossName = "dpo",
@@ -175,6 +178,7 @@ class Dream(ZooModule):
                 max_prompt_tokens=max_prompt_tokens,
                 max_answer_tokens=max_answer_tokens,
                 observing=observation_task > 0 and stage == "sft",
+                observing_prompts=observation_prompts,
                 max_observing_tokens=observing_tokens,
                 max_observation_tokens=observation_tokens,
                 system=system,
