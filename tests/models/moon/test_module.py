@@ -14,7 +14,7 @@ from moon_zoo import IndexedShards, ZooModule
 from moon_zoo.data.inputs import Draw
 from moon_zoo.data.kinds import Product
 from moon_zoo.models import pretrained
-from moon_zoo.models.moon.combinations import COMBINATIONS, checked_combinations, drawn_combination
+from moon_zoo.models.moon.combinations import COMBINATIONS, checked_combinations, drawn_combinations
 from moon_zoo.models.moon.module import Moon
 from moon_zoo.nn.moe.install import moe_modules
 from moon_zoo.nn.moe.losses import unstack
@@ -52,7 +52,7 @@ def batch_of(module: Moon, shards: Path, count: int = 8, training: bool = True) 
 def gradients(module: Moon, batch: dict[str, Tensor], combination: str = "query_to_product") -> dict[str, Tensor]:
     module.zero_grad()
     figures: dict[str, Tensor] = {}
-    encoded = module._encoded(batch, combination)
+    encoded = module._encoded(batch, (combination,))
     loss, _ = module.objective(encoded, batch, combination)
     (loss + module._router_losses(encoded, figures)).backward()
     return {name: value.grad.clone() for name, value in module.network.named_parameters() if value.grad is not None}
@@ -91,18 +91,61 @@ def test_step_of_every_combination_reaches_all_weights(search_set: Path, combina
 
 def test_combinations_are_drawn_by_seed_and_step_alone_and_in_their_ratio() -> None:
     shares = checked_combinations({"photo_to_product": 12, "text_to_product": 3, "both_to_product": 2})
-    drawn = [drawn_combination(shares, 5, step) for step in range(3000)]
-    assert drawn == [drawn_combination(shares, 5, step) for step in range(3000)]
-    assert drawn != [drawn_combination(shares, 6, step) for step in range(3000)]
+    drawn = [drawn_combinations(shares, 5, step)[0] for step in range(3000)]
+    assert drawn == [drawn_combinations(shares, 5, step)[0] for step in range(3000)]
+    assert drawn != [drawn_combinations(shares, 6, step)[0] for step in range(3000)]
     for name, share in shares.items():
         assert drawn.count(name) / 3000 == pytest.approx(share, abs=0.03)
+
+
+def test_several_combinations_of_a_batch_are_different_ones_and_all_where_there_are_no_more() -> None:
+    shares = checked_combinations({"photo_to_product": 12, "text_to_product": 3, "both_to_product": 2})
+    for step in range(50):
+        assert drawn_combinations(shares, 5, step, 2)[0] == drawn_combinations(shares, 5, step)[0]
+        assert len(set(drawn_combinations(shares, 5, step, 2))) == 2
+        assert set(drawn_combinations(shares, 5, step, 9)) == set(shares)
+    seconds = [drawn_combinations(shares, 5, step, 2)[1] for step in range(3000)]
+    # Of the second draw: text follows photo in 3 of 5, both in 3 of 15.
+    assert seconds.count("text_to_product") / 3000 == pytest.approx(12 / 17 * 3 / 5 + 2 / 17 * 3 / 15, abs=0.03)
+
+
+def test_several_combinations_of_a_batch_give_the_mean_of_their_gradients(search_set: Path) -> None:
+    """Photos are read once for all of them, which changes no gradient; nor do micro-batches."""
+    names = ("photo_to_product", "query_to_title_photo", "text_to_photo")
+    module = made(search_set, **EVERYTHING | {"load_balance_weight": 0.0, "z_loss_weight": 0.0})
+    batch = batch_of(module, search_set)
+    apart = [gradients(module, batch, name) for name in names]
+    for micro_batch_size in (None, 3):
+        module.micro_batch_size = micro_batch_size
+        module.zero_grad()
+        encoded = module._encoded(batch, names)
+        sum(module.objective(encoded, batch, name)[0] / 3 for name in names).backward()
+        for name, parameter in module.network.named_parameters():
+            if parameter.grad is None:
+                continue
+            expected = sum(one[name] for one in apart if name in one) / 3
+            torch.testing.assert_close(
+                parameter.grad, expected, rtol=1e-3, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}"
+            )
+
+
+def test_photos_read_once_give_the_embeddings_of_photos_read_each_time(search_set: Path) -> None:
+    module = made(search_set, max_photos=3).eval()
+    batch = batch_of(module, search_set)
+    batch["item_photo_mask"][2] = False  # of an item without photos nothing is shown, read or not
+    for parts in (COMBINATIONS["query_to_product"][1], COMBINATIONS["text_to_photo"][1]):
+        expected = module(batch, parts)["embedding"]
+        for static in (False, True):
+            module.network.backbone.static_shapes = static
+            found = module(module.network.with_photos_read(batch, ["item"]), parts)["embedding"]
+            torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
 
 
 def test_hard_negatives_and_queue_are_counted_as_negatives(search_set: Path) -> None:
     module = made(search_set, **EVERYTHING, queue_size=16)
     batch = batch_of(module, search_set)
     for step in range(2):
-        _, figures = module.objective(module.encode(batch, "query_to_product"), batch, "query_to_product")
+        _, figures = module.objective(module.encode(batch, ("query_to_product",)), batch, "query_to_product")
         assert (figures["negatives/queue"] > 0) == (step > 0)
         module.on_train_batch_end(None, batch, step)
     assert figures["negatives/hard"] > 0 and figures["queue_staleness"] == 1

@@ -8,7 +8,7 @@ here any may be mixed. Query types of MOON (arXiv:2508.11999) are image : text :
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -35,6 +35,11 @@ class Parts:
     text: Text
     needs_photo: bool
     needs_text: bool
+
+    @property
+    def name(self) -> str:
+        """Which sequence is read: parts that differ only in what they need read the same one."""
+        return f"{self.side}/{'photos' if self.photos else 'no_photos'}/{self.text}"
 
     def there(self, batch: Mapping[str, Tensor]) -> Tensor:
         """Samples that have what is needed, and anything at all: bool ``(batch,)``."""
@@ -71,6 +76,17 @@ COMBINATIONS: dict[str, tuple[Parts, Parts]] = {
 }
 """Name to what asks and what answers."""
 
+
+def passed_over(answers: Parts) -> Parts:
+    """Of items passed over, the parts that chosen items answer with."""
+    return replace(answers, side="negative")
+
+
+def has_any(batch: Mapping[str, Tensor], parts: Parts) -> Tensor:
+    """Samples of which the sequence would hold anything, whatever must be there: bool ``(batch,)``."""
+    return replace(parts, needs_photo=False, needs_text=False).there(batch)
+
+
 DEFAULT: dict[str, float] = {"query_to_product": 1.0}
 
 
@@ -106,17 +122,28 @@ def checked_combinations(ratios: Mapping[str, float] | None) -> dict[str, float]
     return {name: ratio / total for name, ratio in given.items() if ratio > 0}
 
 
-def drawn_combination(shares: Mapping[str, float], seed: int, step: int) -> str:
-    """The combination of one step: a pure function of its arguments, so the same on all ranks and after resuming.
+def drawn_combinations(shares: Mapping[str, float], seed: int, step: int, count: int = 1) -> tuple[str, ...]:
+    """The combinations of one step: a pure function of its arguments, so the same on all ranks and after resuming.
 
     Args:
         shares: From `checked_combinations`.
         seed: Of the draws.
         step: Optimiser steps done.
+        count: How many different ones; all where there are no more.
+
+    Returns:
+        In the order of the draws, each made among those not drawn before, in their ratio.
     """
-    point = stable_id(f"combination/{seed}/{step}") / 2**63
-    for name, share in shares.items():
-        point -= share
-        if point < 0:
-            return name
-    return next(reversed(list(shares)))
+    left, drawn = dict(shares), []
+    for number in range(min(count, len(shares))):
+        name = f"combination/{seed}/{step}" + (f"/{number}" if number else "")
+        point = stable_id(name) / 2**63 * sum(left.values())
+        chosen = next(reversed(left))
+        for combination, share in left.items():
+            point -= share
+            if point < 0:
+                chosen = combination
+                break
+        drawn.append(chosen)
+        del left[chosen]
+    return tuple(drawn)

@@ -30,7 +30,15 @@ from moon_zoo.models.language_model import (
 )
 from moon_zoo.models.moon import figures as _figures  # noqa: F401  (known to tables from here on)
 from moon_zoo.models.moon.building import FIELD_SEPARATOR, check_generation, check_numbers, install_experts
-from moon_zoo.models.moon.combinations import COMBINATIONS, ITEMS, Parts, checked_combinations, drawn_combination
+from moon_zoo.models.moon.combinations import (
+    COMBINATIONS,
+    ITEMS,
+    Parts,
+    checked_combinations,
+    drawn_combinations,
+    has_any,
+    passed_over,
+)
 from moon_zoo.models.moon.generation import generate, generation_loss, predicted_columns, spread_rows
 from moon_zoo.models.moon.generation_evaluation import GenerationEvaluation
 from moon_zoo.models.moon.generation_inputs import GenerationInputs
@@ -102,6 +110,8 @@ class Moon(RetrievalModule):
         circle_scale: Its gamma.
         combinations: Ratio of each modality combination, of which every batch draws one; null for ``query_to_product`` alone.
             See `moon_zoo.models.moon.combinations`.
+        combinations_per_batch: How many different ones a batch draws. The paper's is 1; more are learned from the same samples,
+            and share what the vision tower makes of the photos.
         combination_seed: Of these draws.
         positives: Which identity makes two samples positives of each other: ``spu`` or ``item``.
         behaviours: Of searches, which behaviours are learned from, such as ``[purchase]``; null for all of them.
@@ -186,6 +196,7 @@ class Moon(RetrievalModule):
         circle_margin: float = 0.25,
         circle_scale: float = 64.0,
         combinations: dict[str, float] | None = None,
+        combinations_per_batch: int = 1,
         combination_seed: int = 0,
         positives: Positives = "spu",
         behaviours: Sequence[str] | None = None,
@@ -318,7 +329,7 @@ class Moon(RetrievalModule):
         )
         self.augment = PhotoAugment(**augment) if augment is not None else nn.Identity()
         self.combinations = checked_combinations(combinations)
-        self.combination_seed = combination_seed
+        self.combinations_per_batch, self.combination_seed = combinations_per_batch, combination_seed
         self.behaviours = None if behaviours is None else tuple(behaviours)
         for name in self.behaviours or ():
             behaviour_id(name)  # refuses an unknown one now
@@ -373,12 +384,15 @@ class Moon(RetrievalModule):
         figures: dict[str, Tensor] = {}
         losses, statistics = [], []
         if self.contrastive_weight > 0:
-            combination = drawn_combination(self.combinations, self.combination_seed, self.global_step)
-            encoded = self._encoded(batch, combination)
-            loss, found = self.objective(encoded, batch, combination)
-            losses.append(self.contrastive_weight * loss)
+            drawn = drawn_combinations(
+                self.combinations, self.combination_seed, self.global_step, self.combinations_per_batch
+            )
+            encoded = self._encoded(batch, drawn)
+            for combination in reversed(drawn):  # figures and queue are those of the first
+                loss, found = self.objective(encoded, batch, combination)
+                losses.append(self.contrastive_weight / len(drawn) * loss)
+                figures |= found
             statistics.append(encoded)
-            figures |= found
         if self.inputs.generation is not None and self.generation_weight > 0:
             chosen = spread_rows(len(batch["valid"]), self.generation_share)
             loss, found = generation_loss(self.network, {name: value[chosen] for name, value in batch.items()})
@@ -398,36 +412,47 @@ class Moon(RetrievalModule):
         """Say once what of the training samples was not read."""
         self._notes.say("train")
 
-    def _encoded(self, batch: dict[str, Tensor], combination: str) -> dict[str, Tensor]:
+    def _encoded(self, batch: dict[str, Tensor], combinations: Sequence[str]) -> dict[str, Tensor]:
         """Everything that the losses need, ``(batch, ...)`` each, at once or in micro-batches."""
 
         def encode(part: dict[str, Tensor]) -> dict[str, Tensor]:
-            return self.encode(part, combination)
+            return self.encode(part, combinations)
 
         if self.micro_batch_size is None:
             return encode(batch)
         return cached_embeddings(encode, split_batch(batch, self.micro_batch_size), self.network.parameters())
 
-    def encode(self, batch: Mapping[str, Tensor], combination: str) -> dict[str, Tensor]:
+    def encode(self, batch: Mapping[str, Tensor], combinations: Sequence[str]) -> dict[str, Tensor]:
         """Embeddings of a micro-batch and what the routers did, all with a batch axis.
 
+        Args:
+            batch: As the inputs made it.
+            combinations: Which parts meet, of `COMBINATIONS`. What several of them read is read once.
+
         Returns:
-            ``query``, ``item`` ``(batch, dim)``; with hard negatives ``negative`` ``(batch, negatives, dim)``; with dual-level
-            alignment ``item_photo`` and ``item_title``; ``router/...`` summed over all of these.
+            `Parts.name` of all that the combinations, dual-level alignment and hard negatives need to embeddings
+            ``(batch, dim)``, of negatives ``(batch, negatives, dim)``; ``router/...`` summed over all of these.
         """
-        asks, answers = COMBINATIONS[combination]
-        found = {"query": self(batch, asks), "item": self(batch, answers)}
-        if "negative_mask" in batch:
-            found["negative"] = self._negatives(batch, answers)
+        wanted = [parts for combination in combinations for parts in COMBINATIONS[combination]]
         if self.dual_level_weight > 0:
-            found |= {f"item_{name}": self(batch, ITEMS[name]) for name in ("photo", "title")}
+            wanted += [ITEMS["photo"], ITEMS["title"]]
+        if "negative_mask" in batch:
+            wanted += [passed_over(COMBINATIONS[combination][1]) for combination in combinations]
+        read = {parts.name: parts for parts in wanted}
+        showing = [parts.side for parts in read.values() if parts.photos]
+        batch = self.network.with_photos_read(batch, sorted({side for side in showing if showing.count(side) > 1}))
+        found = {
+            name: self._negatives(batch, parts)
+            if parts.side == "negative"
+            else self(batch, parts, has_any(batch, parts))
+            for name, parts in read.items()
+        }
         embeddings = {name: one["embedding"] for name, one in found.items()}
         return embeddings | add_statistics(*found.values())
 
-    def _negatives(self, batch: Mapping[str, Tensor], answers: Parts) -> dict[str, Tensor]:
+    def _negatives(self, batch: Mapping[str, Tensor], parts: Parts) -> dict[str, Tensor]:
         """What was passed over, with the parts that items answer with."""
         rows = len(batch["negative_mask"])
-        parts = Parts("negative", answers.photos, answers.text, answers.needs_photo, answers.needs_text)
         flat = {name: value.flatten(0, 1) for name, value in batch.items() if "negative_" in name}
         there = parts.there(flat) & flat["negative_mask"]
         return per_sample(self(flat, parts, there), rows)
@@ -448,12 +473,12 @@ class Moon(RetrievalModule):
         asks, answers = COMBINATIONS[combination]
         valid = batch["valid"]
         wanted = valid & wanted_behaviours(batch["behaviour"], self.behaviours)
-        negative = encoded.get("negative")
+        negative = encoded.get(passed_over(answers).name)
         own = identities(batch)
         loss, figures = self.objectives(
             Encoded(
-                query=encoded["query"],
-                item=encoded["item"],
+                query=encoded[asks.name],
+                item=encoded[answers.name],
                 negative=negative,
                 # Products chosen otherwise stay: as negatives they are as good as any.
                 query_there=asks.there(batch) & wanted,
@@ -467,7 +492,7 @@ class Moon(RetrievalModule):
         figures |= {f"loss/{combination}": loss.detach()}
         if self.dual_level_weight > 0:
             there = ITEMS["photo"].there(batch) & ITEMS["title"].there(batch) & valid
-            dual = self.objectives.dual_level(encoded["item_photo"], encoded["item_title"], there, own)
+            dual = self.objectives.dual_level(encoded[ITEMS["photo"].name], encoded[ITEMS["title"].name], there, own)
             figures["loss/dual_level"] = dual.detach()
             loss = loss + self.dual_level_weight * dual
         return loss, figures
@@ -512,8 +537,9 @@ class Moon(RetrievalModule):
             embeddings |= dict.fromkeys(("query", "query_photo", "query_text"), query)
             photo, text = batch["has_query_photo"], batch["has_query_text"]
             has |= {"query": photo | text, "query_photo": photo, "query_text": text}
-        for name, parts in (("item", "product"), ("item_photo", "photo"), ("item_text", "text")):
-            if "item" in sides:
+        if "item" in sides:
+            batch = self.network.with_photos_read(batch, ["item"])
+            for name, parts in (("item", "product"), ("item_photo", "photo"), ("item_text", "text")):
                 embeddings[name] = self(batch, ITEMS[parts])["embedding"]
                 has[name] = ITEMS[parts].there(batch)
         return embeddings, has
@@ -562,6 +588,8 @@ class Moon(RetrievalModule):
             "photo": Parts(side, True, "none", True, False),
             "text": Parts(side, False, "all", False, True),
         }
+        if {"product", "photo"} <= set(modalities):
+            batch = self.network.with_photos_read(batch, [side])
         return {name: (self(batch, names[name])["embedding"], names[name].there(batch)) for name in modalities}
 
     def predict_columns(self) -> dict[str, str]:

@@ -6,7 +6,7 @@ is the mean over all last hidden states (not the last token's), pads left out. L
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -23,6 +23,9 @@ from moon_zoo.nn.multimodal.sequence import assemble
 
 Side = Literal["query", "item", "negative"]
 Text = Literal["none", "title", "all"]
+
+STATES = "_photo_states"
+"""Ending of a batch's tensor of photos that were read already."""
 
 
 class MoonNetwork(nn.Module):
@@ -63,6 +66,19 @@ class MoonNetwork(nn.Module):
         found = [mixture.statistics for mixture in moe_modules(self.backbone)]
         return stack([one for one in found if one is not None])
 
+    def with_photos_read(self, batch: Mapping[str, Tensor], sides: Iterable[Side]) -> dict[str, Tensor]:
+        """A batch whose photos of some sides were read by the vision tower already, for several sequences that show them.
+
+        Args:
+            batch: As the inputs made it.
+            sides: Which sides.
+        """
+        read = {
+            f"{side}{STATES}": self.backbone.photo_states(batch[f"{side}_photos"], batch[f"{side}_photo_mask"])
+            for side in sides
+        }
+        return {**batch, **read}
+
     def sequence(
         self, batch: Mapping[str, Tensor], side: Side, *, photos: bool = True, text: Text = "all"
     ) -> TokenSequence:
@@ -84,6 +100,8 @@ class MoonNetwork(nn.Module):
         elif text == "title":
             mask = mask & batch[f"{side}_token_title"]
         sequence = assemble(pixels, there, ids, mask, types, self.backbone.special, self.backbone.photo_tokens)
+        if photos and f"{side}{STATES}" in batch:
+            sequence = replace(sequence, photo_states=batch[f"{side}{STATES}"])
         return without_empty_columns(sequence) if ids.device.type == "cpu" else sequence
 
 
@@ -100,6 +118,7 @@ def without_empty_columns(sequence: TokenSequence) -> TokenSequence:
         token_type=sequence.token_type[:, kept],
         photos=sequence.photos,
         photo_mask=sequence.photo_mask,
+        photo_states=sequence.photo_states,
     )
 
 
