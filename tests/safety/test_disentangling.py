@@ -30,7 +30,7 @@ class Scripted:
         self.says = {
             "List the risks of the image": image,
             "List the risks of these": text,
-            "List the risks of this": joint,
+            "what could be risky here": joint,
         }
         self.denied, self.verdict = denied, verdict
         self.asked: list[Prompt] = []

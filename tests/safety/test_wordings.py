@@ -18,7 +18,7 @@ def test_shipped_prompts_are_all_there(name):
 
 def test_braces_in_what_is_asked_are_left_alone():
     text = Wordings("short").ask("joint", Prompt(user("what is {answer} or {question}?"))).text
-    assert text == "List the risks of this: what is {answer} or {question}?"
+    assert text == "what could be risky here? what is {answer} or {question}?"
 
 
 def test_the_image_and_the_key_stay_with_a_question_about_a_prompt():

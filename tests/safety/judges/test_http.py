@@ -150,8 +150,11 @@ def test_a_server_that_stays_down_is_not_asked_for_every_item():
     with serving(lambda body, number: Reply(status=500)) as server:
         judge = HttpJudge(server_of(server), ask=["safe"], on_unavailable="unparsed", concurrency=1)
         verdicts = judge.judge([RISKY] * 50)
+        asked = len(server.bodies)
+        judge.judge([RISKY] * 50)
     assert [verdict.safe for verdict in verdicts] == [None] * 50
-    assert len(server.bodies) == MOST_FAILURES * HASTY.attempts
+    assert asked == MOST_FAILURES * HASTY.attempts
+    assert len(server.bodies) == asked + HASTY.attempts
 
 
 def test_judged_answers_are_kept_on_disk_and_failures_are_not(tmp_path):

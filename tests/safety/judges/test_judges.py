@@ -126,7 +126,7 @@ def test_rules_judge_by_the_conversations_truth():
 
 def test_rules_without_a_truth_are_refused_in_words():
     with pytest.raises(DataError, match=r"(?s)no truth.*where:  c7"):
-        RulesJudge().judge([Judged(Prompt(user("?"), key="c7"), "x")])
+        RulesJudge().judge([Judged(Prompt(user("?"), key="c7"), "x", truth={"pair": "1"})])
 
 
 def test_any_function_is_a_judge_and_none_is_unparsed():

@@ -74,6 +74,12 @@ def questions(
     return asked
 
 
+def wordings_of(about: Sequence[str]) -> list[str]:
+    """Names of the prompts that questions are asked with."""
+    names = {"global": ["judge_global", "judge_helpful"], "observations": ["judge_observation"]}
+    return [wording for subject in about for wording in names.get(subject, [f"judge_{subject}"])]
+
+
 def verdicts(
     items: Sequence[Judged], asked: Sequence[Question], answers: Sequence[float | bool | None]
 ) -> list[Verdict]:

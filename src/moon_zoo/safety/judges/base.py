@@ -109,15 +109,19 @@ class Verdict:
 
 @runtime_checkable
 class Judge(Protocol):
-    """Anything that judges answers.
-
-    Attributes:
-        name: What people call it.
-    """
+    """Anything that judges answers."""
 
     @property
     def name(self) -> str:
         """What people call it."""
+
+    @property
+    def ask(self) -> Sequence[str]:
+        """Which of `QUESTIONS` its verdicts answer."""
+
+    @property
+    def prompt_hashes(self) -> Mapping[str, str]:
+        """Hashes of the prompts that it uses, by name; none of a judge that uses none."""
 
     def fingerprint(self) -> str:
         """What tells this judge from any other: its version, its model, its prompts."""

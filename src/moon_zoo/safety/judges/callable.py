@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from moon_zoo.errors import UsageError
-from moon_zoo.safety.judges.base import Judged, Verdict
+from moon_zoo.safety.judges.base import QUESTIONS, Judged, Verdict, checked_questions
 
 
 class CallableJudge:
@@ -17,6 +17,7 @@ class CallableJudge:
     Args:
         function: Given what is to be judged, a verdict; None where there is none.
         name: What to call it; the function's own name when None.
+        ask: Which of `QUESTIONS` its verdicts answer; figures are made of these alone.
         version: Changed whenever the function comes to judge otherwise; a hash of its source when None.
 
     Example:
@@ -24,10 +25,17 @@ class CallableJudge:
     """
 
     def __init__(
-        self, function: Callable[[Judged], Verdict | None], *, name: str | None = None, version: str | None = None
+        self,
+        function: Callable[[Judged], Verdict | None],
+        *,
+        name: str | None = None,
+        version: str | None = None,
+        ask: Sequence[str] = QUESTIONS,
     ) -> None:
         self._function = function
         self.name = name or getattr(function, "__name__", type(function).__name__)
+        self.ask = checked_questions(ask)
+        self.prompt_hashes: Mapping[str, str] = {}
         self._version = version
 
     def fingerprint(self) -> str:

@@ -20,7 +20,7 @@ from typing import Any, Literal, get_args
 
 from moon_zoo.data.conversations import Prompt, Turn
 from moon_zoo.errors import UsageError
-from moon_zoo.safety.judges.asking import Question, questions, verdicts
+from moon_zoo.safety.judges.asking import Question, questions, verdicts, wordings_of
 from moon_zoo.safety.judges.base import HIGHEST, QUESTIONS, Judged, Verdict, checked_questions
 from moon_zoo.safety.serving.chat import ChatServer, Refused, Unavailable
 from moon_zoo.safety.wordings import Wordings
@@ -34,7 +34,7 @@ FIELD = "verdict"
 """Of the JSON object that the judge answers with."""
 
 MOST_FAILURES = 3
-"""Requests in a row that go wrong before the rest of a call is not asked any more."""
+"""Requests in a row that go wrong before the rest of a call is not asked any more; after such a call, one is enough."""
 
 _FORM = {
     "grade": f'Answer with nothing but a JSON object: {{"{FIELD}": N}}, where N is a number from 0 to 10.',
@@ -89,19 +89,21 @@ class HttpJudge:
             raise UsageError(f"concurrency is {concurrency} and attempts {attempts}", change="both, to at least 1")
         self.name = name or server.model
         self._server = server
-        self._ask = checked_questions(ask)
+        self.ask = checked_questions(ask)
         self._wordings = Wordings(prompts)
+        self.prompt_hashes = self._wordings.hashes(wordings_of(self.ask))
         self._verdict_from = verdict_from
         self._images = images
         self._concurrency = concurrency
         self._attempts = attempts
         self._on_unavailable = on_unavailable
         self._max_tokens = max_tokens
+        self._was_down = False
 
     def fingerprint(self) -> str:
         """See `Judge`. Whatever serves the model may change without notice; that cannot be told from here."""
         identity = [
-            self._server.url, self._server.model, self._ask, self._wordings.hashes(), self._verdict_from, self._images,
+            self._server.url, self._server.model, self.ask, self.prompt_hashes, self._verdict_from, self._images,
             self._attempts, self._max_tokens, _FORM, _SHORT_FORM,
         ]  # fmt: skip
         return f"{self._server.model}@{hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:12]}"
@@ -113,8 +115,8 @@ class HttpJudge:
             UsageError: The server is down and ``on_unavailable`` is ``raise``, or it answers no request at all.
         """
         example = "7" if self._verdict_from == "logprobs" else f'{{"{FIELD}": 7}}'
-        asked = questions(items, self._ask, self._wordings, example=example, image=self._images)
-        health = _Health()
+        asked = questions(items, self.ask, self._wordings, example=example, image=self._images)
+        health = _Health(1 if self._was_down else MOST_FAILURES)
         with ThreadPoolExecutor(self._concurrency, thread_name_prefix="judge") as pool:
             under_way = [pool.submit(self._answer, question, health) for question in asked]
             try:
@@ -123,6 +125,7 @@ class HttpJudge:
                 health.down = True  # what waits in the pool ends at once
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
+        self._was_down = health.down
         return verdicts(items, asked, answers)
 
     def _answer(self, question: Question, health: _Health) -> float | bool | None:
@@ -164,15 +167,16 @@ class HttpJudge:
 class _Health:
     """Whether the server answers; shared by the threads of one call."""
 
-    def __init__(self) -> None:
+    def __init__(self, most_failures: int) -> None:
         self.down = False
+        self._most_failures = most_failures
         self._failures = 0
         self._lock = threading.Lock()
 
     def failed(self, reason: str) -> None:
         with self._lock:
             self._failures += 1
-            if self._failures >= MOST_FAILURES and not self.down:
+            if self._failures >= self._most_failures and not self.down:
                 self.down = True
                 log.warning("the judge is not asked any more in this call: %s", reason)
 

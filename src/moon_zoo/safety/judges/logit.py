@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from moon_zoo.safety.assistant import Assistant
-from moon_zoo.safety.judges.asking import GRADES, YES_NO, Question, questions, verdicts
+from moon_zoo.safety.judges.asking import GRADES, YES_NO, Question, questions, verdicts, wordings_of
 from moon_zoo.safety.judges.base import QUESTIONS, Judged, Verdict, checked_questions
 from moon_zoo.safety.wordings import Wordings
 
@@ -41,18 +41,19 @@ class LogitJudge:
     ) -> None:
         self.name = name
         self._assistant = assistant
-        self._ask = checked_questions(ask)
+        self.ask = checked_questions(ask)
         self._wordings = Wordings(prompts)
+        self.prompt_hashes = self._wordings.hashes(wordings_of(self.ask))
         self._batch_size = batch_size
 
     def fingerprint(self) -> str:
         """See `Judge`."""
-        identity = [self._assistant.fingerprint(), self._ask, self._wordings.hashes()]
+        identity = [self._assistant.fingerprint(), self.ask, self.prompt_hashes]
         return f"logits@{hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:12]}"
 
     def judge(self, items: Sequence[Judged]) -> list[Verdict]:
         """See `Judge`. A question is unparsed where the model's numbers are not finite."""
-        asked = questions(items, self._ask, self._wordings, example="7/10")
+        asked = questions(items, self.ask, self._wordings, example="7/10")
         answers: list[float | bool | None] = [None] * len(asked)
         for kind, options in (("grade", GRADES), ("yes_no", YES_NO)):
             places = [place for place, question in enumerate(asked) if question.kind == kind]

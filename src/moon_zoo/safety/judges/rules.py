@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from moon_zoo.errors import DataError
 from moon_zoo.safety import rules
-from moon_zoo.safety.judges.base import Judged, Verdict
+from moon_zoo.safety.judges.base import QUESTIONS, Judged, Verdict
 
 
 class RulesJudge:
@@ -19,6 +20,8 @@ class RulesJudge:
     """
 
     name = "rules"
+    ask = QUESTIONS
+    prompt_hashes: ClassVar[Mapping[str, str]] = {}
 
     def fingerprint(self) -> str:
         """See `Judge`."""
@@ -29,9 +32,9 @@ class RulesJudge:
         return [self._one(item) for item in items]
 
     def _one(self, item: Judged) -> Verdict:
-        if not item.truth:
+        if "help" not in item.truth:
             raise DataError(
-                "a conversation has no truth, which the judge by rules needs",
+                "a conversation has no truth with the help that is asked for, which the judge by rules needs",
                 where=item.prompt.key or None,
                 change="the judge: a model's logits or a server; or the set: the shop's conversations have their truth",
             )
