@@ -72,6 +72,14 @@ def test_shards_of_another_kind_are_named_with_the_kind_wanted(recipe: Path, her
     assert fault.where == "data.init_args.val = searches  (--data.val on the command line)"
 
 
+@pytest.mark.parametrize("kind", ["instruction", "impressions"])
+def test_the_shop_in_another_kind_is_found_before_it_is_written(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "--config", "dual_flow/quickstart", "--data.kind", kind]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"DualFlow takes samples of kind product or search, but these data are of kind {kind}" in said
+    assert "data.init_args.kind, to product or search; or the model" in said
+
+
 def test_missing_and_short_shards_are_found_at_a_glance(recipe: Path, here: Path, shards: Path) -> None:
     shutil.copytree(shards / "train", here / "train")
     (here / "train" / "train-000000.tar").unlink()

@@ -152,6 +152,14 @@ def data_faults(recipe: Recipe) -> Iterator[ZooError]:
         yield error
         return
     model = structure.import_class(recipe.values["model"]["class_path"])
+    if data.written_kind is not None and data.written_kind not in model.sample_kinds:
+        kinds = " or ".join(model.sample_kinds)
+        yield DataError(
+            f"{model.__name__} takes samples of kind {kinds}, but these data are of kind {data.written_kind}",
+            where=f"data.init_args.kind = {data.written_kind}",
+            change=f"data.init_args.kind, to {kinds}; or the model",
+        )
+        return
     for split, path in data.paths.items():
         if path is None or is_streamed(path):
             continue

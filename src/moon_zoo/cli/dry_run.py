@@ -111,7 +111,7 @@ def estimate(module: ZooModule, recipe: Recipe, *, device_bytes: int | None = No
         ZooError: The step fails, which is a mistake in the settings, or ours.
         NotMeasured: The step cannot be taken here; why.
     """
-    setup = _setup(recipe)
+    setup = _setup(recipe, module.sample_kinds)
     first, parts = _measured(module, recipe, setup, {})
     found = [first]
     if compare:
@@ -471,17 +471,18 @@ def _photo() -> bytes:
 # The trainer -----------------------------------------------------------------------------------------------------------
 
 
-def _setup(recipe: Recipe) -> _Setup:
+def _setup(recipe: Recipe, kinds: tuple[str, ...]) -> _Setup:
     trainer = recipe.values.get("trainer") or {}
     strategy = trainer.get("strategy", "auto")
     name = str(strategy.get("class_path", "") if isinstance(strategy, dict) else strategy)
+    kind = _kind(recipe)
     sharded = "fsdp" in name.lower() or "ModelParallel" in name or "deepspeed" in name.lower()
     return _Setup(
         batch_size=_batch_size(recipe),
         devices=_devices(trainer),
         sharded=sharded,
         precision=str(trainer.get("precision") or "32-true"),
-        example=example(_kind(recipe)),
+        example=example(kind if kind in kinds else kinds[0]),  # data of other kinds are a fault that is told by itself
     )
 
 

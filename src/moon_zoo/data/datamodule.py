@@ -64,6 +64,8 @@ class ShardDataModule(L.LightningDataModule):
 
     writes_its_shards: ClassVar[bool] = False
     """Whether `prepare_data` writes the shards where they are missing, so that a check must not ask for them."""
+    written_kind: str | None = None
+    """Kind of the samples that it writes, for a check before they are there; None where it writes none."""
 
     def __init__(
         self,

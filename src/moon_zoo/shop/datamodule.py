@@ -72,6 +72,7 @@ class ShopDataModule(ShardDataModule):
             num_users=num_users,
             num_impressions=num_impressions,
         )
+        self.written_kind = self.plan.kind
         self.folder = cache_root() / "shop" / shop_name(self.plan)
         super().__init__(
             train=str(self.folder / "train"),
