@@ -10,8 +10,9 @@ from PIL import Image
 
 from moon_zoo.errors import UsageError
 from moon_zoo.shop.catalogue import spu
+from moon_zoo.shop.conversations.things import PLACES, THINGS
 from moon_zoo.shop.drawing.photos import photo
-from moon_zoo.shop.preview import contact_sheet
+from moon_zoo.shop.preview import contact_sheet, things_sheet
 from moon_zoo.shop.vocabulary import LEAVES
 
 
@@ -21,6 +22,14 @@ def test_a_sheet_shows_every_category_and_is_saved(tmp_path: Path):
     assert stored.size == sheet.size
     assert sheet.width >= 4 * 2 * 32
     assert sheet.height >= len(LEAVES) // 4 * 32
+
+
+def test_a_sheet_of_things_shows_each_of_them_and_is_saved(tmp_path: Path):
+    sheet = things_sheet(tmp_path / "things.png", photo_px=48, columns=6)
+    assert Image.open(tmp_path / "things.png").size == sheet.size
+    assert sheet.height // (48 + 16) == -(-(len(THINGS) + 2 * len(PLACES)) // 6)
+    rows = np.asarray(sheet)[14:62, :48]
+    assert rows.std() > 8
 
 
 def test_a_sheet_holds_the_photos_themselves():

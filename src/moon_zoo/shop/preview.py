@@ -4,16 +4,56 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
 from moon_zoo.errors import UsageError, did_you_mean
-from moon_zoo.shop.catalogue import spu
+from moon_zoo.shop.catalogue import dice, spu
+from moon_zoo.shop.conversations.things import PLACES, THINGS
 from moon_zoo.shop.drawing.photos import photo
+from moon_zoo.shop.drawing.scenes import SHAPES, Drawn, scene
 from moon_zoo.shop.vocabulary import LEAVES
 
 _GAP, _LABEL = 2, 14
+
+
+def things_sheet(
+    path: str | os.PathLike[str] | None = None, *, seed: int = 0, photo_px: int = 64, columns: int = 8
+) -> Image.Image:
+    """Draw every household thing of the shop's conversations once, its name above, then each place with a thing on it.
+
+    Args:
+        path: Where to save it; the extension decides the format. None saves nothing.
+        seed: Decides colours and scenes.
+        photo_px: Side of a photo.
+        columns: Photos side by side.
+
+    Returns:
+        The sheet.
+    """
+    shown: list[tuple[str, str | None]] = [(name, None) for name in THINGS]
+    shown += [(name, place) for place in PLACES for name in ("kitchen knife", "tablets")]
+    width, height = max(photo_px, 84) + _GAP, photo_px + _GAP + _LABEL
+    sheet = Image.new("RGB", (columns * width, -(-len(shown) // columns) * height), "white")
+    draw = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(10)
+    for number, (name, place) in enumerate(shown):
+        rng = dice(seed, "things", number)
+        one, on = (
+            None if each is None else Drawn(each, rng.choice(THINGS[each].colours), "white", rng.randrange(SHAPES))
+            for each in (name, place)
+        )
+        assert one is not None
+        below, above = (one, None) if on is None else (on, one)
+        taken = scene(below, above, PLACES.get(place or "", (0.5, 0.5)), photo_px, rng)
+        x, y = number % columns * width, number // columns * height
+        draw.text((x + 1, y), name if place is None else f"on {place}", fill=(60, 60, 60), font=font)
+        sheet.paste(Image.open(BytesIO(taken)), (x, y + _LABEL))
+    if path is not None:
+        sheet.save(Path(path), optimize=True)
+    return sheet
 
 
 def contact_sheet(
