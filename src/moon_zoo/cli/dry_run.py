@@ -456,7 +456,8 @@ def _conversation(kind: str) -> Instruction | Preference:
         "safe": False,
     }
     if kind == "instruction":
-        return Instruction(**said, answer="a shirt for every day. " * 8)
+        long = "a shirt for every day. " * 8
+        return Instruction(**said, answer=long, truth={"plain_answer": long})
     return Preference(**said, chosen="a shirt for every day. " * 8, rejected="no answer. " * 8)
 
 
