@@ -214,6 +214,12 @@ def test_conversations_have_no_boxes_to_compare(conversations, tmp_path, capsys)
     assert "holds conversations, whose images have no boxes to compare" in capsys.readouterr().err
 
 
+def test_after_packing_conversations_the_next_command_fine_tunes_on_them(tmp_path, capsys):
+    words = ["--kind", "instruction", "--num-products", "30", "--photo-px", "32", "--workers", "1"]
+    assert main(["pack", "shop", *words, "--to", str(tmp_path / "out")]) == 0
+    assert "moon-zoo fit --config dream/qwen2_5_vl_3b --model.stage sft --data.train" in capsys.readouterr().err
+
+
 def test_boxes_of_conversations_are_not_looked_for(conversations, tmp_path, capsys):
     assert main(["pack", "boxes", str(conversations), "--to", str(tmp_path / "boxed")]) == 2
     assert "a set of kind instruction has no photos of products" in capsys.readouterr().err

@@ -214,6 +214,14 @@ def _report(source: Source, options: Any, manifests: dict[str, Manifest], counts
         say(f"  {command}")
 
 
+RECIPES = {
+    "impressions": "mim/base --model.behaviour din",
+    "instruction": "dream/qwen2_5_vl_3b --model.stage sft",
+    "preference": "dream/qwen2_5_vl_3b",
+}
+"""Kind to what trains on a set of it; products and searches have one recipe."""
+
+
 def next_commands(to: Path, splits: list[str], kinds: Collection[str] = (), beside: str | None = None) -> list[str]:
     """What to type after packing."""
     clicks = "impressions" in kinds
@@ -222,10 +230,7 @@ def next_commands(to: Path, splits: list[str], kinds: Collection[str] = (), besi
     if "train" in splits:
         words = [f"--data.{name} {to / name}" for name in ("train", "val", "test") if name in splits]
         words += [f"--data.gallery {to / 'items'}"] if "items" in splits and not clicks else []
-        conversations = {"instruction", "preference"} & set(kinds)
-        recipe = (
-            "dream/qwen2_5_vl_3b" if conversations else "mim/base --model.behaviour din" if clicks else "dual_flow/base"
-        )
+        recipe = next((one for kind, one in RECIPES.items() if kind in kinds), "dual_flow/base")
         commands.append(f"moon-zoo fit --config {recipe} " + " ".join(words))
     return commands
 
