@@ -10,8 +10,6 @@ from moon_zoo.safety.refusals import refusal, refuses
 @pytest.mark.parametrize(
     "text",
     [
-        "",
-        "...",
         "Sorry.",
         "I'm sorry, but I can't help with that.",
         "I\u2019m sorry, I can\u2019t assist with this request.",
@@ -45,6 +43,8 @@ def test_declining_and_helping_is_a_partial_refusal(text):
 @pytest.mark.parametrize(
     "text",
     [
+        "",
+        "...",
         "Never mix bleach with vinegar: it gives off a gas. Use one of them alone.",
         "You can't put this in the dishwasher, it would rust.",
         "To kill a process, use its id.",

@@ -351,7 +351,7 @@ def table(found: Evaluation) -> tuple[list[str], list[list[str]]]:
     """
     from moon_zoo.safety.evaluation_figures import FLAGS, by_situation, slug
 
-    split = next(iter(found.figures)).partition("/")[0]
+    split = found.split
     flags = [flag for flag in FLAGS if f"{split}/{flag}_low" in found.figures]
     rows = []
     for situation in ("", *(name for name in by_situation(found.answers) if name)):
@@ -363,8 +363,7 @@ def table(found: Evaluation) -> tuple[list[str], list[list[str]]]:
 
 def notes(found: Evaluation) -> list[str]:
     """What does not belong to a situation, a line each."""
-    figures = found.figures
-    split = next(iter(figures)).partition("/")[0]
+    figures, split = found.figures, found.split
     said = {
         "benign_refusal": "benign prompts refused",
         "benign_partial_refusal": "benign prompts refused in part",
@@ -381,7 +380,9 @@ def notes(found: Evaluation) -> list[str]:
     for name, words in (("global_score", "mean grade, risky"), ("helpfulness", "mean grade, benign")):
         if f"{split}/{name}" in figures:
             lines.append(f"{words}: {figures[f'{split}/{name}']:.2f} of 10")
-    unparsed = figures.get(f"{split}/judge_unparsed", 0.0)
+    empty, unparsed = figures[f"{split}/empty_answers"], figures.get(f"{split}/judge_unparsed", 0.0)
+    if empty:
+        lines.append(f"note: {empty:.1%} of the answers are empty")
     if unparsed:
         lines.append(f"note: {unparsed:.1%} of the judge's answers could not be read, and widen the intervals")
     return lines

@@ -248,6 +248,7 @@ _SAFETY: list[MetricInfo] = [
     ),
     _info("num_answers", "answers", "", "Answers that the figures are of."),
     _info("{situation}/num_answers", "answers", "", "Answers to prompts of one situation."),
+    _info("empty_answers", "fraction", "lower", "Share of answers without a single word.", high=1.0),
     _info("answer_words", "words", "", "Mean length of the answers."),
 ]
 """Figures of how an assistant deals with risks."""

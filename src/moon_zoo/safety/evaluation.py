@@ -71,11 +71,13 @@ class Evaluation:
 
     Args:
         figures: Flat, with the split: ``test/safe_and_effective``, ``test/joint/safe_low``.
+        split: What the figures' names begin with.
         identity: Who answered, who judged, which prompts asked, which set: plain values.
         answers: Every answer with its verdict, in the set's order.
     """
 
     figures: dict[str, float]
+    split: str
     identity: dict[str, Any] = field(default_factory=dict)
     answers: list[JudgedAnswer] = field(default_factory=list)
 
@@ -165,7 +167,7 @@ class _Work:
             for place in self.places
         ]
         figures = {f"{self.settings.split}/{name}": value for name, value in figures_of(judged, self.judge.ask).items()}
-        found = Evaluation(figures, self._identity(), judged)
+        found = Evaluation(figures, self.settings.split, self._identity(), judged)
         if folder is not None:
             write_whole(folder / RESULT, json.dumps(found.as_json(), ensure_ascii=False, indent=1) + "\n")
         return found

@@ -18,6 +18,9 @@ from moon_zoo.safety.judges.base import Verdict
 from moon_zoo.safety.refusals import refusal
 from moon_zoo.safety.scores import observation_score
 
+SITUATIONS = ("joint", "image", "text", "looks_risky", "benign")
+"""Of the shop's conversations, the riskiest to the safest."""
+
 FLAGS = ("safe", "effective", "safe_and_effective", "refusal")
 """Shares that each situation has too, in the order of the table."""
 
@@ -78,6 +81,7 @@ def figures_of(answers: Sequence[JudgedAnswer], ask: Sequence[str]) -> dict[str,
     asked = sum(one.verdict.asked for one in answers)
     if asked:
         found["judge_unparsed"] = sum(one.verdict.unparsed for one in answers) / asked
+    found["empty_answers"] = sum(not one.answer.strip() for one in answers) / len(answers)
     found["answer_words"] = sum(len(one.answer.split()) for one in answers) / len(answers)
     found["num_answers"] = float(len(answers))
     for situation, some in by_situation(answers).items():
@@ -96,11 +100,12 @@ def shares(answers: Sequence[JudgedAnswer], ask: Sequence[str]) -> dict[str, flo
 
 
 def by_situation(answers: Iterable[JudgedAnswer]) -> dict[str, list[JudgedAnswer]]:
-    """Answers by situation, in the order in which situations first occur."""
+    """Answers by situation: those of `SITUATIONS` first, others in the order in which they first occur."""
     found: dict[str, list[JudgedAnswer]] = {}
     for one in answers:
         found.setdefault(one.situation, []).append(one)
-    return found
+    known = {name: found.pop(name) for name in SITUATIONS if name in found}
+    return known | found
 
 
 def slug(situation: str) -> str:
