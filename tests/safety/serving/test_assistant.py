@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from moon_zoo.data.conversations import Prompt, Turn, user
@@ -44,6 +46,28 @@ def test_a_server_that_is_down_is_said_in_words():
         assistant = served(server)
         with pytest.raises(UsageError, match=r"(?s)gives no answer: .*answered 500; tried 2 times.*where:  c9"):
             assistant.answer([Prompt(user("?"), key="c9")])
+
+
+def test_the_first_failure_ends_the_work_and_what_waits_is_not_asked():
+    """Three at once, of which the first fails for good; the others under way may try once more, the other 197 never."""
+    with serving(lambda body, number: Reply(status=404)) as server:
+        with pytest.raises(UsageError, match="answered 404"):
+            served(server).answer([Prompt(user(f"q{n}")) for n in range(200)])
+        assert len(server.bodies) < 20
+
+
+def test_work_that_was_given_up_does_not_wait_for_its_next_try():
+    def answer(body, number):
+        return Reply(status=404) if text_of(body) == "q1" else Reply(status=503, headers={"Retry-After": "30"})
+
+    with serving(answer) as server:
+        assistant = ServedAssistant(ChatServer(server.url, "m"), concurrency=2)
+        began = time.monotonic()
+        with pytest.raises(UsageError):
+            assistant.answer([Prompt(user("q2")), Prompt(user("q1"))])
+        assert time.monotonic() - began < 10
+        with pytest.raises(UsageError, match="answered 404"):  # and the next call is not given up from the start
+            assistant.answer([Prompt(user("q1"))])
 
 
 def test_log_probabilities_of_given_answers_are_refused_with_what_to_do():

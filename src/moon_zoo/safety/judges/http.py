@@ -15,7 +15,6 @@ import math
 import re
 import threading
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal, get_args
 
 from moon_zoo.data.conversations import Prompt, Turn
@@ -117,14 +116,9 @@ class HttpJudge:
         example = "7" if self._verdict_from == "logprobs" else f'{{"{FIELD}": 7}}'
         asked = questions(items, self.ask, self._wordings, example=example, image=self._images)
         health = _Health(1 if self._was_down else MOST_FAILURES)
-        with ThreadPoolExecutor(self._concurrency, thread_name_prefix="judge") as pool:
-            under_way = [pool.submit(self._answer, question, health) for question in asked]
-            try:
-                answers = [one.result() for one in under_way]
-            except BaseException:
-                health.down = True  # what waits in the pool ends at once
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+        answers = self._server.each(
+            lambda question: self._answer(question, health), asked, concurrency=self._concurrency
+        )
         self._was_down = health.down
         return verdicts(items, asked, answers)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from moon_zoo.data.conversations import Prompt
@@ -57,8 +56,7 @@ class ServedAssistant:
                 ) from error
 
         places = [(prompt, sample) for prompt in range(len(prompts)) for sample in range(samples)]
-        with ThreadPoolExecutor(self._concurrency, thread_name_prefix="assistant") as pool:
-            texts = list(pool.map(one, places))
+        texts = self._server.each(one, places, concurrency=self._concurrency)
         return [texts[start : start + samples] for start in range(0, len(texts), samples)]
 
     def option_log_probabilities(self, prompts: Sequence[Prompt], options: Sequence[str]) -> Any:

@@ -17,9 +17,10 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
 from moon_zoo.data.conversations import Prompt
@@ -29,6 +30,9 @@ from moon_zoo.errors import UsageError, gist
 from moon_zoo.safety.serving.answer_cache import AnswerCache
 
 log = logging.getLogger(__name__)
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 KEY_VARIABLE = "MOON_ZOO_JUDGE_KEY"
 """Where the server's key is looked for; none is sent where it is not set."""
@@ -101,6 +105,7 @@ class ChatServer:
         self._client: Any = None
         self._lock = threading.Lock()
         self._answered = False
+        self._given_up = threading.Event()
 
     def __repr__(self) -> str:
         return f"ChatServer({self.url!r}, {self.model!r})"
@@ -130,6 +135,25 @@ class ChatServer:
             self._cache.put(key, {"text": found.text, "alternatives": [dict(one) for one in found.alternatives]})
         return found
 
+    def each(self, work: Callable[[Item], Result], items: Sequence[Item], *, concurrency: int) -> list[Result]:
+        """What ``work``, which asks this server, makes of each item, in their order, several at once.
+
+        The first error ends it: items that wait are not begun, and those under way do not try again.
+        """
+        with ThreadPoolExecutor(concurrency, thread_name_prefix="server") as pool:
+            under_way = [pool.submit(work, item) for item in items]
+            try:
+                ended, _ = wait(under_way, return_when=FIRST_EXCEPTION)
+                for one in ended:
+                    one.result()  # raises the error of whichever failed, though others before it may hang
+                return [one.result() for one in under_way]
+            except BaseException:
+                self._given_up.set()
+                pool.shutdown(wait=True, cancel_futures=True)
+                raise
+            finally:
+                self._given_up.clear()
+
     def close(self) -> None:
         """Close the connections."""
         with self._lock:
@@ -145,12 +169,12 @@ class ChatServer:
                 return self._once(payload)
             except _Passing as error:
                 failures += 1
-                if failures >= self._patience.attempts:
+                if failures >= self._patience.attempts or self._given_up.is_set():
                     tried = f"; tried {failures} times" if failures > 1 else ""
                     raise Unavailable(f"{self.url}: {error}{tried}") from error
                 seconds = self._patience.wait(failures, error.wait_seconds)
                 log.info("%s: %s; trying again in %.1f s", self.url, error, seconds)
-                time.sleep(seconds)
+                self._given_up.wait(seconds)
 
     def _once(self, payload: bytes) -> Completion:
         import httpx2
