@@ -112,6 +112,7 @@ def _parser() -> Arguments:
         default="json",
         help="what a server's verdict is read from: a field of its answer, or log probabilities (json)",
     )
+    judging.add_argument("--no-images", action="store_true", help="send a judge's server no images")
     judging.add_argument(
         "--on-unavailable",
         choices=("raise", "unparsed"),
@@ -231,50 +232,50 @@ def _judge(
 ) -> Judge:
     from collections.abc import Mapping
 
+    from moon_zoo.safety.judges.base import QUESTIONS
+    from moon_zoo.safety.judges.choosing import JudgeSettings, make_judge
+
     name = options.judge
     if name is None:
         name = "rules" if len(conversations) and "help" in conversations[0].truth else "words"
         if not options.quiet:
             say(f"judged by {name}")
-    if name == "rules":
-        from moon_zoo.safety.judges.rules import RulesJudge
+    settings = JudgeSettings(
+        judge=name,
+        model=options.judge_model or "",
+        ask=QUESTIONS if options.ask is None else [one.strip() for one in options.ask.split(",")],
+        prompts=options.prompts,
+        batch_size=options.batch_size,
+        verdict_from=options.verdict_from,
+        images=not options.no_images,
+        on_unavailable=options.on_unavailable,
+        timeout_seconds=options.timeout,
+        concurrency=options.concurrency,
+        requests_per_second=options.requests_per_second,
+    )
+    return make_judge(
+        settings,
+        load=lambda source: _model(source, options.device, "--judge"),
+        itself=None if isinstance(assistant, Mapping) else assistant,
+        cache=_cache(options),
+    )
 
-        return RulesJudge()
-    if name == "words":
-        from moon_zoo.safety.judges.words import WordsJudge
 
-        return WordsJudge()
-    from moon_zoo.safety.judges.base import QUESTIONS
-
-    ask = QUESTIONS if options.ask is None else [one.strip() for one in options.ask.split(",")]
-    if _is_url(name) and options.judge_model:
-        from moon_zoo.safety.judges.http import HttpJudge
-
-        return HttpJudge(
-            _server(options, name, options.judge_model),
-            ask=ask,
-            prompts=options.prompts,
-            verdict_from=options.verdict_from,
-            concurrency=options.concurrency,
-            on_unavailable=options.on_unavailable,
-        )
-    from moon_zoo.safety.judges.logit import LogitJudge
-
-    own = name == "itself" and not isinstance(assistant, Mapping)
-    model = assistant if own else _model(name, options.device, "--judge")
-    return LogitJudge(model, ask=ask, prompts=options.prompts, batch_size=options.batch_size, name=name)  # type: ignore[arg-type]
+def _cache(options: argparse.Namespace) -> Path | None:
+    return None if options.to is None else options.to / "server.sqlite"
 
 
 def _server(options: argparse.Namespace, url: str, model: str) -> ChatServer:
     from moon_zoo.safety.serving.answer_cache import AnswerCache
     from moon_zoo.safety.serving.chat import ChatServer
 
+    cache = _cache(options)
     return ChatServer(
         url,
         model,
         timeout_seconds=options.timeout,
         requests_per_second=options.requests_per_second,
-        cache=None if options.to is None else AnswerCache(options.to / "server.sqlite"),
+        cache=None if cache is None else AnswerCache(cache),
     )
 
 
