@@ -25,6 +25,7 @@ from moon_zoo.cli.output import is_terminal, print_json, print_table, say
 from moon_zoo.cli.predictions import WritePredictions
 from moon_zoo.cli.train import EXIT_INTERRUPTED, Job, command_line
 from moon_zoo.data.datamodule import ShardDataModule
+from moon_zoo.data.machine import keep_freed_memory
 from moon_zoo.errors import CheckpointError, RecipeError, ZooError
 from moon_zoo.models import pretrained
 from moon_zoo.models.base import GalleryRow, ZooModule
@@ -158,6 +159,7 @@ def run(job: Job) -> int:
 
 
 def _run(job: Job, stop: StopOnSignal) -> int:
+    keep_freed_memory()
     fitting = job.verb == "fit"
     show = not job.options.quiet
     callbacks: list[Callback] = [ValidateAtTheEnd(), stop] if fitting else []

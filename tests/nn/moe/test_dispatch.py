@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from moon_zoo.nn.moe import dispatch
-from moon_zoo.nn.moe.layout import Layout, grouped, padded, static
+from moon_zoo.nn.moe.layout import Layout, grouped, padded, rounded, static
 from tests.nn.moe.plain import looped
 
 
@@ -18,7 +18,17 @@ def busiest_padded(expert_ids: Tensor, num_experts: int) -> Layout:
     return padded(expert_ids, num_experts, capacity)
 
 
-LAYOUTS = {"grouped": grouped, "static": static, "padded": busiest_padded}
+def given_layout(layout: str) -> Callable[..., Layout]:
+    """As `dispatch.layout_of` is called."""
+    return lambda ids, experts, dtype=None: LAYOUTS[layout](ids, experts)
+
+
+LAYOUTS = {
+    "grouped": grouped,
+    "static": static,
+    "padded": busiest_padded,
+    "rounded": lambda ids, experts: rounded(ids, experts, 4),
+}
 
 
 def given(tokens: int, experts: int, slots: int, dim: int, hidden_dim: int, *, unused: float) -> list[Tensor]:
@@ -73,7 +83,7 @@ def test_layouts_equal_a_loop_over_tokens(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     tensors = given(tokens, experts, slots, dim, hidden_dim, unused=unused)
-    monkeypatch.setattr(dispatch, "layout_of", LAYOUTS[layout])
+    monkeypatch.setattr(dispatch, "layout_of", given_layout(layout))
     assert_equal(results(dispatch.expert_ffn, tensors), results(looped, tensors))
 
 
@@ -104,6 +114,22 @@ def test_few_tokens_are_padded_and_many_or_one_are_not(tokens: int, experts: int
     tensors = given(tokens, experts, 2, 16, 24, unused=0.0)
     assert (dispatch.layout_of(tensors[3], experts).capacity > 0) == is_padded
     assert_equal(results(dispatch.expert_ffn, tensors), results(looped, tensors))
+
+
+def test_shapes_of_products_in_reduced_precision_are_few() -> None:
+    """Each new one would have a kernel written for it."""
+    shapes = set()
+    for tokens in range(600, 700):
+        ids = given(tokens, 4, 1, 8, 8, unused=0.2)[3]
+        layout = dispatch.layout_of(ids, 4, torch.bfloat16)
+        assert layout.ends is not None
+        shapes |= set(torch.diff(layout.ends, prepend=layout.ends.new_zeros(1)).tolist())
+    assert len(shapes) <= 5
+    assert all(rows % dispatch.ROUNDED_ROWS == 0 for rows in shapes)
+    hidden, gate_up, down, ids, weights = given(600, 4, 2, 16, 24, unused=0.2)
+    exact = dispatch.expert_ffn(hidden, gate_up, down, ids, weights)
+    halved = dispatch.expert_ffn(hidden.bfloat16(), gate_up.bfloat16(), down.bfloat16(), ids, weights)
+    torch.testing.assert_close(halved.float(), exact, rtol=0.05, atol=0.05)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

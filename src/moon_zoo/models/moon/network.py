@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from moon_zoo.nn.heads import masked_mean
 from moon_zoo.nn.moe.install import moe_modules
 from moon_zoo.nn.moe.losses import stack
-from moon_zoo.nn.multimodal.backbone import Attention, MultimodalLM
+from moon_zoo.nn.multimodal.backbone import Attention, MultimodalLM, even
 from moon_zoo.nn.multimodal.sequence import Sequence as TokenSequence
 from moon_zoo.nn.multimodal.sequence import assemble
 
@@ -108,10 +108,12 @@ class MoonNetwork(nn.Module):
 def without_empty_columns(sequence: TokenSequence) -> TokenSequence:
     """A batch without the places that are padding in all of its rows; for devices where shapes may change at will."""
     kept = sequence.mask.any(0)
-    if bool(kept.all()):
+    # at least one: a sequence of no length at all is more than some kernels bear
+    wanted = even(int(kept.sum()), len(kept))
+    if wanted == len(kept):
         return sequence
-    if not bool(kept.any()):
-        kept[0] = True  # a sequence of no length at all is more than some kernels bear
+    spare = (~kept).nonzero()[:, 0]
+    kept[spare[: wanted - len(kept) + len(spare)]] = True
     return TokenSequence(
         token_ids=sequence.token_ids[:, kept],
         mask=sequence.mask[:, kept],
@@ -138,9 +140,8 @@ def embed_rows(network: MoonNetwork, sequence: TokenSequence, there: Tensor) -> 
     sequence = replace(sequence, mask=sequence.mask & there[:, None], photo_mask=sequence.photo_mask & there[:, None])
     if there.device.type != "cpu" or bool(there.all()):
         return {"embedding": network(sequence), **network.statistics()}
-    places = there.nonzero()[:, 0]
-    if len(places) == 0:
-        places = places.new_zeros(1)  # one row of pads: all processes must have the same weights in their graphs
+    # Some rows of pads fill up an even number; one at least: all processes must have the same weights in their graphs.
+    places = there.to(torch.uint8).argsort(descending=True, stable=True)[: even(int(there.sum()), len(there))]
     found = {"embedding": network(without_empty_columns(sequence[places])), **network.statistics()}
     return {name: _spread(value, places, len(there)) for name, value in found.items()}
 

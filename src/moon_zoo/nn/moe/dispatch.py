@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from moon_zoo.nn.moe.layout import Layout, grouped, padded, static
+from moon_zoo.nn.moe.layout import Layout, grouped, padded, rounded, static
 
 PADDED_ROWS: Final = 16
 """Rows of the busiest expert up to which one padded product is faster than one product per expert.
@@ -30,12 +30,17 @@ PADDED_WASTE: Final = 3
 """Padded rows per real row up to which that holds: a token or two leave most experts' weights unread."""
 
 
-def layout_of(expert_ids: Tensor, num_experts: int) -> Layout:
+ROUNDED_ROWS: Final = 64
+"""Multiple of rows that an expert's are filled up to where every new shape of a product costs a kernel."""
+
+
+def layout_of(expert_ids: Tensor, num_experts: int, dtype: torch.dtype = torch.float32) -> Layout:
     """The layout that is fastest here for these tokens.
 
     Args:
         expert_ids: ``(tokens, slots)``; ``num_experts`` where a slot has none.
         num_experts: N.
+        dtype: Of the products.
     """
     if expert_ids.device.type != "cpu" or torch.compiler.is_compiling():
         return static(expert_ids, num_experts)
@@ -44,6 +49,8 @@ def layout_of(expert_ids: Tensor, num_experts: int) -> Layout:
     few = 0 < busiest <= PADDED_ROWS and num_experts * busiest <= PADDED_WASTE * int(counts.sum())
     if few and torch.get_num_threads() > 1:
         return padded(expert_ids, num_experts, busiest)
+    if dtype in (torch.bfloat16, torch.float16) and expert_ids.numel() >= ROUNDED_ROWS * num_experts:
+        return rounded(expert_ids, num_experts, ROUNDED_ROWS)
     return grouped(expert_ids, num_experts)
 
 
@@ -63,7 +70,7 @@ def expert_ffn(hidden: Tensor, gate_up: Tensor, down: Tensor, expert_ids: Tensor
     hidden, gate_up, down = _autocast(hidden, gate_up, down)
     if torch.compiler.is_exporting():
         return _all_experts(hidden, gate_up, down, expert_ids, weights)
-    layout = layout_of(expert_ids, len(gate_up))
+    layout = layout_of(expert_ids, len(gate_up), hidden.dtype)
     return _ExpertFFN.apply(hidden, gate_up, down, weights, layout)
 
 
