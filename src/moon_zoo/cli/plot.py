@@ -91,12 +91,14 @@ def _galleries(folder: RunFolder) -> list[Path]:
 
 def _answers(folder: RunFolder) -> list[Path]:
     """What the model wrote in the run's last evaluations."""
-    kept = sorted(path.stem for path in folder.report.glob("generation_*.json"))
+    kept = sorted(path.stem for name in ("generation", "answers") for path in folder.report.glob(f"{name}_*.json"))
     if not kept:
         return []
+    from moon_zoo.reports.answers import draw_conversations
     from moon_zoo.reports.generation import draw_generations
 
-    return draw_generations(folder.report, _data(folder).shards, kept)
+    shards = _data(folder).shards
+    return [*draw_generations(folder.report, shards, kept), *draw_conversations(folder.report, shards, kept)]
 
 
 def _beside(folders: list[RunFolder], other: RunFolder, output: str | None) -> list[Path]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from moon_zoo.models.base import GalleryRow
+from moon_zoo.reports.answers import draw_conversations
 from moon_zoo.reports.calibration import draw_calibrations, save_data
 from moon_zoo.reports.curves import draw_curves
 from moon_zoo.reports.gallery import Shards, draw_gallery, save_rows
@@ -44,4 +45,5 @@ def write_report(
     save_data(data or {}, run / "report")
     pictures += draw_calibrations(run / "report", names=data or {})
     pictures += draw_generations(run / "report", shards, names=data or {})
+    pictures += draw_conversations(run / "report", shards, names=data or {})
     return [picture for picture in pictures if picture is not None]
