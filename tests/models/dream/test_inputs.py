@@ -87,8 +87,10 @@ def test_plain_answers_are_those_of_the_truth_and_missed_in_words() -> None:
     module = assistant(answers="plain")
     found = module.inputs.sample(make_instruction(0), Draw())
     assert "nice" in words_of(module, found["completion_ids"][0], found["completion_mask"][0])
+    unknown = replace(make_instruction(0), truth={})
+    assert not module.inputs.sample(unknown, Draw())["completion_mask"].any(), "prediction asks for no answer"
     with pytest.raises(DataError, match="talk-000 has no plain answer") as refused:
-        module.inputs.sample(replace(make_instruction(0), truth={}), Draw())
+        module.inputs.sample(unknown, Draw(training=True))
     assert "model.init_args.answers" in str(refused.value)
 
 

@@ -271,6 +271,25 @@ def _shards_of(run: Path) -> str:
     return str(config["data"]["init_args"]["val"])
 
 
+def test_a_second_fit_of_the_same_object_is_held_to_where_it_begins(preference_set: Path, tmp_path: Path) -> None:
+    import lightning as L
+
+    from moon_zoo.data.datamodule import ShardDataModule
+
+    module = pairs_module(reference="copy")
+    held = []
+    for number in range(2):
+        data = ShardDataModule(train=str(preference_set), batch_size=8, num_workers=0)
+        quiet: dict[str, Any] = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+        root = tmp_path / str(number)
+        trainer = L.Trainer(max_steps=1, accelerator="cpu", default_root_dir=root, enable_checkpointing=False, **quiet)
+        begun = module.fingerprint()
+        trainer.fit(module, data)
+        assert module._made is not None and module._made.model == begun
+        held.append(begun)
+    assert held[0] != held[1]
+
+
 def test_a_set_of_instructions_has_no_pairs_to_learn_from(
     recipe: Path, instruction_set: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -164,7 +164,7 @@ class DreamInputs:
             DataError: The image cannot be decoded, the prompt finds no room, or an answer that is wanted is not there.
         """
         prompt = sample.prompt
-        wanted = self._answers(sample)
+        wanted = self._answers(sample, draw)
         tensors = self._image(prompt, draw)
         tensors |= self._prompt(prompt, self.max_prompt_tokens, "max_prompt_tokens").tensors(PROMPT)
         rows = [answer_ids(self.tokenizer, answer, self.max_answer_tokens + 1) for answer in wanted]
@@ -215,7 +215,7 @@ class DreamInputs:
 
     # Parts --------------------------------------------------------------------------------------------------------
 
-    def _answers(self, sample: Instruction | Preference) -> list[str]:
+    def _answers(self, sample: Instruction | Preference, draw: Draw) -> list[str]:
         if isinstance(sample, Preference):
             return [sample.chosen, sample.rejected] if self.stage == "preference" else [sample.chosen]
         if self.stage == "preference":
@@ -223,6 +223,8 @@ class DreamInputs:
         if self.answers == "reference":
             return [sample.answer]
         plain = sample.truth.get(PLAIN)
+        if not isinstance(plain, str) and not draw.training:
+            return [""]  # a set for prediction need not know how a model was trained
         if not isinstance(plain, str):
             raise DataError(
                 f"conversation {sample.conversation_id} has no plain answer (truth.{PLAIN})",

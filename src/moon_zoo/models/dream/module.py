@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from lightning.pytorch.strategies import FSDPStrategy, ModelParallelStrategy
 from torch import Tensor, nn
 
 from moon_zoo.data.conversations import Prompt
@@ -212,8 +213,8 @@ class Dream(ZooModule):
         self._split = "val"
         self._notes = SampleNotes(self, lambda: CutAnswers(max_answer_tokens))
         self._made: Made | None = None
-        # Not a submodule: a frozen copy's weights are no weights of this model.
-        object.__setattr__(self, "_reference", AdapterOff() if reference == "adapter" else None)
+        self._noted: Made | None = None
+        self._hold(AdapterOff() if reference == "adapter" else None)
 
     _reference: Reference | None
 
@@ -308,49 +309,58 @@ class Dream(ZooModule):
     def _set_up_reference(self, splits: Sequence[str], *, fitting: bool) -> None:
         if self.reference_name == "adapter":
             return
-        resumed = self._made is not None
-        if not resumed and not fitting:
+        noted, self._noted = self._noted, None
+        if noted is None and not fitting:
             return  # a checkpoint folder does not say what it was held to
-        if self._made is None:
-            self._made = made_by(self, str(self.trainer.precision))
-        if self.reference_name == "copy":
-            self._set_up_copy(resumed)
-        else:
-            self._set_up_cache(splits, may_compute=fitting and not resumed)
+        self._made = noted or made_by(self, str(self.trainer.precision))
+        self._hold(None)
+        begins = fitting and noted is None
+        try:
+            if self.reference_name == "copy":
+                self._set_up_copy(begins)
+            else:
+                self._set_up_cache(splits, begins)
+        except CheckpointError:
+            if fitting:
+                raise
+            # Evaluation without the reference has fewer figures, but has some.
 
-    def _set_up_copy(self, resumed: bool) -> None:
+    def _set_up_copy(self, begins: bool) -> None:
         path = Path(self.trainer.default_root_dir) / FILE
-        if self._reference is None:
-            frozen = FrozenCopy(self.network)
-            object.__setattr__(self, "_reference", frozen)
-            if resumed:
-                frozen.load(path)
-            elif self.trainer.is_global_zero:
-                frozen.save(path)
+        frozen = FrozenCopy(self.network)
+        if not begins:
+            frozen.load(path)
+        elif self.trainer.is_global_zero:
+            frozen.save(path)
+        self._hold(frozen)
 
-    def _set_up_cache(self, splits: Sequence[str], *, may_compute: bool) -> None:
+    def _set_up_cache(self, splits: Sequence[str], begins: bool) -> None:
+        if begins and isinstance(self.trainer.strategy, (FSDPStrategy, ModelParallelStrategy)):
+            raise RecipeError(
+                "processes that share weights must all compute alike, and those that make a cache do not",
+                change="model.init_args.reference to adapter, or trainer.strategy to ddp",
+            )
         datamodule: Any = getattr(self.trainer, "datamodule", None)
         tables: dict[str, Tensor] = {}
         for split in splits if datamodule is not None else ():
             if datamodule.paths.get(split) is None:
                 continue
-            try:
-                tables[split] = reference_log_probabilities(
-                    self,
-                    datamodule.shards(split),
-                    folder=None if self.reference_cache is None else Path(self.reference_cache),
-                    made=self._made,
-                    may_compute=may_compute,
-                    batch_size=datamodule.eval_batch_size,
-                    forward=self.trainer.precision_plugin.forward_context,
-                    on_error=datamodule.on_error,
-                    quiet=not self.trainer.progress_bar_callback,
-                )
-            except CheckpointError:
-                if split == "train" or may_compute:
-                    raise
-                # Evaluation without the reference has fewer figures, but has some.
-        object.__setattr__(self, "_reference", Cached(tables))
+            tables[split] = reference_log_probabilities(
+                self,
+                datamodule.shards(split),
+                folder=None if self.reference_cache is None else Path(self.reference_cache),
+                made=self._made,
+                may_compute=begins,
+                batch_size=datamodule.eval_batch_size,
+                forward=self.trainer.precision_plugin.forward_context,
+                on_error=datamodule.on_error,
+                quiet=not self.trainer.progress_bar_callback,
+            )
+        self._hold(Cached(tables))
+
+    def _hold(self, reference: Reference | None) -> None:
+        """Not as a submodule: a frozen copy's weights are no weights of this model."""
+        object.__setattr__(self, "_reference", reference)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Note also what the reference was."""
@@ -362,7 +372,7 @@ class Dream(ZooModule):
         """Know again what the reference was."""
         super().on_load_checkpoint(checkpoint)
         noted = checkpoint.get(NOTE)
-        self._made = None if noted is None else Made(**noted)
+        self._noted = None if noted is None else Made(**noted)
 
     # Evaluation --------------------------------------------------------------------------------------------------------
 

@@ -174,9 +174,10 @@ def reference_log_probabilities(
     cache = ReferenceCache(folder, identity, shards.manifest.shard_sizes.tolist())
     own = range(rank(), len(shards.manifest.shards), world_size())
     missing = sorted(set(cache.missing()) & set(own))
-    if missing and not may_compute:
+    lacking = int(sum_over_ranks(torch.tensor(len(missing), device=module.device)))  # all ranks go on, or none
+    if lacking and not may_compute:
         raise CheckpointError(
-            f"the log-probabilities of the reference are not there any more for {len(missing)} shards, and the policy moved on",
+            f"the log-probabilities of the reference are not there any more for {lacking} shards, and the policy moved on",
             where=str(folder),
             change="the folder (or MOON_ZOO_CACHE); or begin a new training from the weights alone (--allow_missing)",
         )
