@@ -76,7 +76,7 @@ def save_qwen(folder: Path) -> Path:
     return folder
 
 
-MOON_ON_THE_SHOP = ("quickstart", "pretraining", "post_training_1", "post_training_2")
+MOON_ON_THE_SHOP = ("quickstart", "search", "parts", "pretraining", "post_training_1", "post_training_2")
 MOON_ON_GROCERIES = ("grocery_pretraining", "grocery_post_training_1", "grocery")
 
 

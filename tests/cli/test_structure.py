@@ -95,7 +95,7 @@ def test_an_option_of_another_class_is_told_to_which(recipe: Path, text: str, ow
 def test_class_of_the_wrong_kind_is_refused(recipe: Path) -> None:
     (fault,) = faults(recipe, "model: {class_path: torch.nn.Linear}")
     assert "Linear is no ZooModule" in fault.what
-    assert "registered: dual_flow" in str(fault.change)
+    assert "registered: dream, dual_flow" in str(fault.change)
 
 
 def test_missing_arguments_are_named_but_not_those_given_later(recipe: Path) -> None:
