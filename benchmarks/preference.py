@@ -199,6 +199,17 @@ def bare(steps: int, images: bool, work: Path) -> Watch:
     return watch
 
 
+def _load_all() -> None:
+    """Import what any contender needs, so that no peak holds the libraries."""
+    import datasets  # noqa: F401
+    import lightning  # noqa: F401
+    import trl  # noqa: F401
+    from transformers import Qwen2_5_VLForConditionalGeneration, Qwen2ForCausalLM  # noqa: F401
+    from trl import DPOTrainer  # noqa: F401
+
+    import moon_zoo.models.dream.module  # noqa: F401
+
+
 def check_equal() -> None:
     """One model for everybody: the log-probabilities of an answer are the same in ours and in the peers' form of it."""
     import torch
@@ -257,22 +268,22 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=15, help="of a run; the first is not timed")
     parser.add_argument("--memory", nargs=2, metavar=("CASE", "WHO"), help="only this one's peak, on the last line")
+    parser.add_argument("--work", help="folder of the pairs and of our cache, with --memory")
     parser.add_argument("--no-write", action="store_true", help="show figures without keeping them")
     options = parser.parse_args()
     warnings.filterwarnings("ignore")
     os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    if options.memory:
+        case, who = options.memory
+        steps = min(options.steps, 4)
+        _load_all()
+        print(peak_extra_bytes(lambda: CASES[case][who](steps, case == "images", Path(options.work))))
+        return 0
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         for images in (False, True):
             save_shards(make_pairs(BATCH_SIZE * options.steps, images=images), work / f"pairs-{images}")
-        if options.memory:
-            case, who = options.memory
-            run = CASES[case][who]
-            if who in (OURS, CACHED):
-                run(2, case == "images", work)  # makes the cache, loads what is loaded once
-            print(peak_extra_bytes(lambda: run(min(options.steps, 4), case == "images", work)))
-            return 0
         warn_if_busy()
         check_equal()
         results = []
@@ -294,8 +305,9 @@ def main() -> int:
                 targets=TARGETS[case],
                 packages=("trl", "transformers"),
             )
+            own = ("--steps", str(options.steps), "--work", folder)  # what is there already is no part of a peak
             peaks = {
-                name: [int(in_own_process(__file__, "--memory", case, name, "--steps", str(options.steps))) / 1e6]
+                name: [int(in_own_process(__file__, "--memory", case, name, *own)) / 1e6 for _ in range(options.rounds)]
                 for name in contenders
             }
             results += compare(
