@@ -54,3 +54,19 @@ def test_gradients_equal_those_of_transformers() -> None:
 def test_photos_of_another_size_are_refused() -> None:
     with pytest.raises(ValueError, match=r"photos must be \(n, 3, 32, 32\), not \(1, 3, 16, 32\)"):
         tiny.model().encode_photos(torch.zeros(1, 3, 16, 32, dtype=torch.uint8))
+
+
+def test_attention_of_few_patches_equals_the_general_way() -> None:
+    """In float32, where both are exact up to rounding; trainings in bfloat16 on a CPU take it."""
+    from moon_zoo.nn.multimodal import qwen2_5_vl as module
+
+    backbone = tiny.model()
+    attn, patches = backbone.visual.blocks[0].attn, backbone.vision_cos.shape[0]
+    hidden = torch.randn(3, patches, attn.num_heads * attn.head_dim, generator=torch.Generator().manual_seed(0))
+    rotations = (backbone.vision_cos, backbone.vision_sin)
+    expected = module._vision_attention(attn, hidden, rotations, None)
+    found = attn.proj(module._few_patches(attn.qkv(hidden), rotations, attn.num_heads))
+    torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-5)
+    with torch.autocast("cpu", torch.bfloat16):
+        halves = module._vision_attention(attn, hidden, rotations, None)
+    torch.testing.assert_close(halves.float(), expected, atol=0.02, rtol=0.02)

@@ -24,7 +24,12 @@ def attention_kernel(hidden: Tensor, length: int) -> AbstractContextManager[obje
         hidden: What enters the layer: its device counts, and its dtype where no autocast changes it.
         length: Tokens of a sequence.
     """
+    return sdpa_kernel(SDPBackend.MATH) if plain_products_are_faster(hidden, length) else nullcontext()
+
+
+def plain_products_are_faster(hidden: Tensor, length: int) -> bool:
+    """Whether attention over ``length`` tokens is better done as products of matrices; arguments as `attention_kernel`'s."""
     if hidden.device.type != "cpu" or length > LONGEST or not torch.is_grad_enabled() or torch.compiler.is_compiling():
-        return nullcontext()
+        return False
     dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else hidden.dtype
-    return nullcontext() if dtype == torch.float32 else sdpa_kernel(SDPBackend.MATH)
+    return dtype != torch.float32

@@ -7,6 +7,7 @@ attention, where transformers loops over photos; the patch embedding is a produc
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from moon_zoo.nn.multimodal.attention_kernel import attention_kernel
+from moon_zoo.nn.multimodal.attention_kernel import attention_kernel, plain_products_are_faster
 from moon_zoo.nn.multimodal.backbone import MultimodalLM, with_token_type
 from moon_zoo.nn.multimodal.qwen2_5_vl_sizes import PUBLISHED, check_sizes, published_config, tiny_config
+from moon_zoo.nn.multimodal.rms_norm import fast_norms
 from moon_zoo.nn.multimodal.special_tokens import QWEN2_5_VL, SpecialTokens
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -50,6 +52,7 @@ class Qwen25VL(MultimodalLM):
             with_token_type(layer)
         for block in self.visual.blocks:
             _batched(block)
+        fast_norms(lm)
         self._constants(vision)
 
     @staticmethod
@@ -189,6 +192,8 @@ def _block(
 def _vision_attention(attn: Any, hidden: Tensor, rotations: tuple[Tensor, Tensor], window: Windows | None) -> Tensor:
     """Attention within each photo, or within its windows: ``(photos, patches, hidden)`` to the same."""
     photos, patches, width = hidden.shape
+    if window is None and plain_products_are_faster(hidden, patches):
+        return attn.proj(_few_patches(attn.qkv(hidden), rotations, attn.num_heads))
     qkv = attn.qkv(hidden).view(photos, patches, 3, attn.num_heads, attn.head_dim)
     query, key, value = qkv.permute(2, 0, 3, 1, 4)  # each (photos, heads, patches, head_dim)
     cos, sin = rotations
@@ -211,3 +216,30 @@ def _rotated(part: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     exact = part.float()
     first, second = exact.chunk(2, dim=-1)
     return (exact * cos + torch.cat([-second, first], dim=-1) * sin).to(part.dtype)
+
+
+def _few_patches(qkv: Tensor, rotations: tuple[Tensor, Tensor], heads: int) -> Tensor:
+    """Attention of few patches as plain products: ``(photos, patches, 3 * hidden)`` to ``(photos, patches, hidden)``.
+
+    Queries and keys are turned before heads are taken apart, and the other number of each pair comes by a product with a matrix of
+    zeros and ones, which is exact: many passes over pieces of some 16 numbers were most of the time.
+    """
+    photos, patches, width = qkv.shape[0], qkv.shape[1], qkv.shape[2] // 3
+    cos, sin = (part.repeat(1, 2 * heads) for part in rotations)  # (patches, 2 * hidden)
+    both = qkv[..., : 2 * width]
+    other = both @ _swapping(2 * heads, width // heads).to(both)
+    turned = torch.addcmul(both * cos, other, sin).to(qkv.dtype)
+    parts = (turned[..., :width], turned[..., width:], qkv[..., 2 * width :])
+    query, key, value = (part.unflatten(-1, (heads, -1)).transpose(1, 2).flatten(0, 1) for part in parts)
+    with torch.autocast(qkv.device.type, enabled=False):  # which would take the softmax to float32 and back
+        weights = torch.bmm(query * query.shape[-1] ** -0.5, key.transpose(1, 2)).softmax(-1)
+        seen = torch.bmm(weights, value)  # (photos * heads, patches, head_dim)
+    return seen.view(photos, heads, patches, -1).transpose(1, 2).reshape(photos, patches, width)
+
+
+@lru_cache(maxsize=8)
+def _swapping(heads: int, dim: int) -> Tensor:
+    """``x @ this`` is ``(-second half, first half)`` of every head: ``(heads * dim, heads * dim)``."""
+    half = torch.eye(dim // 2)
+    one = torch.cat([F.pad(half, (dim // 2, 0)), F.pad(-half, (0, dim // 2))])
+    return torch.block_diag(*([one] * heads))
