@@ -221,8 +221,8 @@ def _rotated(part: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 def _few_patches(qkv: Tensor, rotations: tuple[Tensor, Tensor], heads: int) -> Tensor:
     """Attention of few patches as plain products: ``(photos, patches, 3 * hidden)`` to ``(photos, patches, hidden)``.
 
-    Queries and keys are turned before heads are taken apart, and the other number of each pair comes by a product with a matrix of
-    zeros and ones, which is exact: many passes over pieces of some 16 numbers were most of the time.
+    Queries and keys are turned before heads are taken apart, and the other number of each pair comes by a product with a matrix
+    of zeros and ones, which is exact: many passes over pieces of some 16 numbers were most of the time.
     """
     photos, patches, width = qkv.shape[0], qkv.shape[1], qkv.shape[2] // 3
     cos, sin = (part.repeat(1, 2 * heads) for part in rotations)  # (patches, 2 * hidden)
