@@ -165,7 +165,11 @@ FIRST_STEPS = {"mim/make": "mim/make_content"}
 
 def trained_recipes() -> list[str]:
     return [
-        name for name in sorted(recipes.shipped()) if not name.startswith("accelerators/") and "/ablations/" not in name
+        name
+        for name in sorted(recipes.shipped())
+        if not name.startswith("accelerators/")
+        and "/ablations/" not in name
+        and "align" not in recipes.load_recipe(name)
     ]
 
 

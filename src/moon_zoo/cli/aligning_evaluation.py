@@ -47,14 +47,14 @@ EXAMPLES = """\
   moon-zoo align evaluate answers.jsonl shards/siuo/test --judge http://localhost:8000/v1 --judge-model judge
 """
 
-STAGES = {"observing": "prompts", "answering": "answers", "judging": "answers"}
+STAGES = {"observing": "prompts", "answering": "answers", "judging": "answers", "sampling": "prompts"}
 
 
 def run(args: list[str]) -> int:
     """Evaluate an assistant."""
     options = _parser().parse_strict(args)
     _check(options)
-    shards = _set(options.shards)  # before torch is imported: a mistyped path answers at once
+    shards = only_set(options.shards)  # before torch is imported: a mistyped path answers at once
     from moon_zoo.data.reading import IndexedShards
     from moon_zoo.safety.evaluation import Settings, evaluate
 
@@ -62,9 +62,12 @@ def run(args: list[str]) -> int:
     assistant = _assistant(options)
     judge = _judge(options, conversations, assistant)
     settings = Settings(
-        max_new_tokens=options.max_new_tokens, batch_size=options.batch_size, in_context=options.in_context
+        max_new_tokens=options.max_new_tokens,
+        batch_size=options.batch_size,
+        in_context=options.in_context,
+        split=options.split,
     )
-    with _Watching(options.quiet) as watching:
+    with Watching(options.quiet) as watching:
         found = evaluate(
             assistant,
             judge,
@@ -97,6 +100,7 @@ def _parser() -> Arguments:
     parser.add_argument("--max-new-tokens", metavar="N", type=int, default=64, help="most tokens of an answer (64)")
     parser.add_argument("--batch-size", metavar="N", type=int, default=16, help="prompts at once (16)")
     parser.add_argument("--limit", metavar="N", type=int, help="only the first N conversations")
+    parser.add_argument("--split", default="test", metavar="NAME", help="what the figures' names begin with (test)")
     parser.add_argument("--device", default="auto", help="auto (a GPU where there is one), cpu, cuda, cuda:1 (auto)")
     judging = parser.add_argument_group("judging")
     judging.add_argument("--judge", metavar="JUDGE", help="rules, words, itself, a checkpoint or a URL, as above")
@@ -177,14 +181,19 @@ def _is_url(text: str | None) -> bool:
     return text is not None and text.startswith(("http://", "https://"))
 
 
-def _set(path: str) -> str:
+def only_set(path: str, preferred: str = "test") -> str:
+    """The one set at a path, or the one of that name among several.
+
+    Raises:
+        UsageError: There are several, and none is called so.
+    """
     from moon_zoo.data.sets import find_sets
 
     sets = find_sets(path)
     if len(sets) == 1:
         return next(iter(sets.values()))
-    if "test" in sets:
-        return sets["test"]
+    if preferred in sets:
+        return sets[preferred]
     raise UsageError(
         f"{path} holds several sets: {', '.join(sets)}",
         where="SHARDS",
@@ -208,10 +217,15 @@ def _assistant(options: argparse.Namespace) -> Assistant | Mapping[str, str]:
         from moon_zoo.safety.serving.assistant import ServedAssistant
 
         return ServedAssistant(_server(options, options.assistant, options.model), concurrency=options.concurrency)
-    return _model(options.assistant, options.device, "ASSISTANT")
+    return model_of(options.assistant, options.device, "ASSISTANT")
 
 
-def _model(source: str, device: str, where: str) -> Assistant:
+def model_of(source: str, device: str, where: str) -> Assistant:
+    """The assistant that a checkpoint holds.
+
+    Raises:
+        CheckpointError: Its model answers no prompts.
+    """
     from moon_zoo.models import pretrained
     from moon_zoo.safety.assistant import Assistant
     from moon_zoo.search.embedding import pick_device
@@ -255,7 +269,7 @@ def _judge(
     )
     return make_judge(
         settings,
-        load=lambda source: _model(source, options.device, "--judge"),
+        load=lambda source: model_of(source, options.device, "--judge"),
         itself=None if isinstance(assistant, Mapping) else assistant,
         cache=_cache(options),
     )
@@ -293,7 +307,7 @@ def _disentangler(options: argparse.Namespace, assistant: Assistant | Mapping[st
 # What is shown ----------------------------------------------------------------------------------------------------------
 
 
-class _Watching:
+class Watching:
     """A bar for each stage, one after the other."""
 
     def __init__(self, quiet: bool) -> None:
@@ -301,13 +315,14 @@ class _Watching:
         self._stage = ""
         self._bar: Any = nullcontext()
 
-    def __enter__(self) -> _Watching:
+    def __enter__(self) -> Watching:
         return self
 
     def __exit__(self, *error: Any) -> None:
         self._bar.__exit__(*error)
 
     def told(self, stage: str, done: int, total: int) -> None:
+        """``done`` more of ``total`` are done in a stage."""
         if self._quiet:
             return
         if stage != self._stage:

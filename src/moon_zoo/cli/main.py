@@ -13,7 +13,14 @@ from types import ModuleType
 from moon_zoo.errors import UsageError, ZooError, did_you_mean
 
 VERBS: dict[str, dict[str, str]] = {
-    "train and use": {"fit": "fit", "validate": "validate", "test": "test", "predict": "predict", "plot": "plot"},
+    "train and use": {
+        "fit": "fit",
+        "validate": "validate",
+        "test": "test",
+        "predict": "predict",
+        "align": "align",
+        "plot": "plot",
+    },
     "look around": {"list": "listing", "show": "show", "copy": "copy", "check": "check"},
     "data": {"pack": "pack", "inspect": "inspect"},
     "search": {"embed": "embed", "search": "search"},

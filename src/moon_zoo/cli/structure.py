@@ -37,6 +37,11 @@ def require_sound(recipe: Recipe) -> None:
 def faults(recipe: Recipe) -> Iterator[ZooError]:
     """Every mistake in the recipe's structure, in the order of its keys."""
     tree = recipe.tree
+    if tree.get("align") is not None:
+        yield _fault(
+            "the recipe is one of an alignment", ("align",), tree.get("align"), "the verb: moon-zoo align --config it"
+        )
+        return
     for key, node in tree.value.items():
         if key not in TOP_KEYS:
             yield _fault(f"unknown key {key!r}", (key,), node, "the key", did_you_mean(key, TOP_KEYS))

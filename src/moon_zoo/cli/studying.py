@@ -27,7 +27,7 @@ EXIT_INTERRUPTED = 130
 _PROGRESS = re.compile(r"^\w+: [\d,]+ .*per second$")
 """A line of `moon_zoo.cli.progress`, of a verb that has no --quiet."""
 
-QUIET_VERBS = ("fit", "test", "validate", "embed")
+QUIET_VERBS = ("fit", "test", "validate", "embed", "align")
 
 FIGURES = ("auc", "gauc", "cold/auc", "warm/auc", "logloss")
 """Downstream figures beside the one that was asked for."""
@@ -47,7 +47,7 @@ def run(study: str, options: argparse.Namespace) -> int:
     if not options.overwrite:
         running.require_same_study(steps, folder)
     if options.dry_run:
-        return _dry_run(steps, folder, options, timed=study not in UNTIMED)
+        return dry_run(steps, folder, options, timed=study not in UNTIMED)
     with folder.alone():
         folder.begin(
             {
@@ -58,9 +58,9 @@ def run(study: str, options: argparse.Namespace) -> int:
             overwrite=options.overwrite,
         )
         if not options.quiet:
-            _announce(steps, folder, timed=study not in UNTIMED)
+            announce(steps, folder, timed=study not in UNTIMED)
         try:
-            records = running.carry_out(steps, folder, Carrier(options.quiet), told=None if options.quiet else _tell)
+            records = running.carry_out(steps, folder, Carrier(options.quiet), told=None if options.quiet else tell)
         except KeyboardInterrupt:
             say(f"stopped; go on with: {command_line(*options.command)}")
             return EXIT_INTERRUPTED
@@ -296,7 +296,8 @@ def _test_checkpoint(step: Step) -> dict[str, Any]:
     return dict(measure("test", found, step.words[3:], step.writes, quiet=True))
 
 
-def _announce(steps: Sequence[Step], folder: Folder, *, timed: bool) -> None:
+def announce(steps: Sequence[Step], folder: Folder, *, timed: bool) -> None:
+    """Say how many steps there are, and how long they take where that is known."""
     finished = running.state(steps, folder)
     left = [step for step in steps if finished[step.name] is None]
     done = f"; {len(steps) - len(left)} of them are finished already" if len(left) < len(steps) else ""
@@ -304,7 +305,8 @@ def _announce(steps: Sequence[Step], folder: Folder, *, timed: bool) -> None:
     say(f"{len(steps)} steps{done}{takes}")
 
 
-def _tell(event: Event) -> None:
+def tell(event: Event) -> None:
+    """Say that a step begins or ends."""
     if event.what == "kept":
         return
     width = len(str(event.total))
@@ -318,7 +320,8 @@ def duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 
-def _dry_run(steps: Sequence[Step], folder: Folder, options: argparse.Namespace, *, timed: bool) -> int:
+def dry_run(steps: Sequence[Step], folder: Folder, options: argparse.Namespace, *, timed: bool) -> int:
+    """Print the commands that are left."""
     finished = running.state(steps, folder)
     left = [step for step in steps if finished[step.name] is None]
     if options.json:
