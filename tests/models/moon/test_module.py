@@ -13,11 +13,13 @@ from torch import Tensor
 from moon_zoo import IndexedShards, ZooModule
 from moon_zoo.data.inputs import Draw
 from moon_zoo.data.kinds import Product
+from moon_zoo.errors import RecipeError
 from moon_zoo.models import pretrained
 from moon_zoo.models.moon.combinations import COMBINATIONS, checked_combinations, drawn_combinations
 from moon_zoo.models.moon.module import Moon
 from moon_zoo.nn.moe.install import moe_modules
 from moon_zoo.nn.moe.losses import unstack
+from moon_zoo.nn.multimodal.token_types import IMAGE
 from tests.models.table import TINY_MOON
 
 DENSE = {"guidance": "dense", "generation": None, "predict_tasks": []}
@@ -163,6 +165,29 @@ def test_category_and_attribute_tokens_reach_their_experts_alone(search_set: Pat
     assert load[2].nonzero().tolist() == [[2]] and load[3].nonzero().tolist() == [[3]]
     query = module(batch, COMBINATIONS["query_to_product"][0])
     assert all((one.type_load[:, 2:] == 0).all() for one in unstack(query))
+
+
+def test_pooling_of_parts_is_the_mean_of_the_photos_and_the_texts_means(search_set: Path) -> None:
+    module = made(search_set, pooling="parts").eval()
+    batch = batch_of(module, search_set)
+    asks, answers = COMBINATIONS["query_to_product"]
+    with torch.no_grad():
+        found = module(batch, answers)["embedding"]
+        sequence = module.network.sequence(batch, "item")
+        hidden = module.network.backbone(sequence, "bidirectional")
+        for row in range(len(found)):
+            real, image = sequence.mask[row], sequence.token_type[row] == IMAGE
+            assert (real & image).any() and (real & ~image).any()
+            expected = hidden[row, real & image].mean(0) + hidden[row, real & ~image].mean(0)
+            torch.testing.assert_close(found[row], expected / expected.norm(), rtol=0, atol=1e-5)
+        # of what is there alone both ways are the same
+        photo = module(batch, COMBINATIONS["photo_to_photo"][1])["embedding"]
+        module.network.pooling = "tokens"
+        torch.testing.assert_close(module(batch, COMBINATIONS["photo_to_photo"][1])["embedding"], photo)
+        assert not torch.allclose(module(batch, answers)["embedding"], found, atol=1e-3)
+    with pytest.raises(RecipeError, match="pooling is 'last'; known: tokens, parts"):
+        made(search_set, pooling="last")
+    assert asks.side == "query"
 
 
 def test_padding_changes_no_embedding(search_set: Path) -> None:

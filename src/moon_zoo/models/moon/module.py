@@ -43,7 +43,7 @@ from moon_zoo.models.moon.generation import generate, generation_loss, predicted
 from moon_zoo.models.moon.generation_evaluation import GenerationEvaluation
 from moon_zoo.models.moon.generation_inputs import GenerationInputs
 from moon_zoo.models.moon.inputs import MoonInputs
-from moon_zoo.models.moon.network import MoonNetwork, add_statistics, embed_rows, joined, per_sample
+from moon_zoo.models.moon.network import MoonNetwork, Pooling, add_statistics, embed_rows, joined, per_sample
 from moon_zoo.models.moon.notes import CutNotes
 from moon_zoo.models.moon.objectives import (
     Encoded,
@@ -91,6 +91,8 @@ class Moon(RetrievalModule):
         text_fields: What an item's text is made of, in order: title, category, attributes, description.
         text_priority: Which fields are given room first; what is last is cut first.
         attention: ``bidirectional`` or ``causal``. Writing is always causal.
+        pooling: ``tokens``: the embedding is the mean over all tokens; ``parts``: the mean of the photos' and the text's means, so
+            that photos of many tokens do not outweigh few words.
         guidance: How experts are chosen: ``hard`` by field, ``additive`` field's expert beside the router's, ``none`` by the
             router alone; ``dense`` for no experts.
         num_experts: Experts of a layer, the category's and the attributes' included.
@@ -179,6 +181,7 @@ class Moon(RetrievalModule):
         text_fields: Sequence[str] = ("title", "category", "attributes"),
         text_priority: Sequence[str] = ("title", "category", "attributes"),
         attention: Attention = "bidirectional",
+        pooling: Pooling = "tokens",
         guidance: Guidance = "hard",
         num_experts: int = 4,
         top_k: int = 1,
@@ -305,7 +308,7 @@ class Moon(RetrievalModule):
             built.visual.requires_grad_(False)
         if lora is not None:
             add_adapters(built, lora)
-        self.network = MoonNetwork(built, attention=attention)
+        self.network = MoonNetwork(built, attention=attention, pooling=pooling)
         if generation is None:
             self.network.freeze_output_layer()
         self.embedding_dim = self.network.dim

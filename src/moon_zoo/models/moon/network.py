@@ -1,28 +1,32 @@
 """One encoder for queries and products: a multimodal language model with guided experts, and the mean of what it sees.
 
 Source: MOON, arXiv:2508.11999, sections 3.2 and 3.3. Photos, crops and text go through the model in one sequence; the embedding
-is the mean over all last hidden states (not the last token's), pads left out. Length 1 is ours.
+is the mean over all last hidden states (not the last token's), pads left out. Length 1 is ours, as is the mean of the photos' and
+the text's means, in which a photo of many tokens does not outweigh a title of few.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from moon_zoo.errors import RecipeError
 from moon_zoo.nn.heads import masked_mean
 from moon_zoo.nn.moe.install import moe_modules
 from moon_zoo.nn.moe.losses import stack
 from moon_zoo.nn.multimodal.backbone import Attention, MultimodalLM, even
 from moon_zoo.nn.multimodal.sequence import Sequence as TokenSequence
 from moon_zoo.nn.multimodal.sequence import assemble
+from moon_zoo.nn.multimodal.token_types import IMAGE
 
 Side = Literal["query", "item", "negative"]
 Text = Literal["none", "title", "all"]
+Pooling = Literal["tokens", "parts"]
 
 STATES = "_photo_states"
 """Ending of a batch's tensor of photos that were read already."""
@@ -34,10 +38,18 @@ class MoonNetwork(nn.Module):
     Args:
         backbone: The language model, with its experts if it has any.
         attention: ``bidirectional``: every token sees all others; ``causal``: only those before it.
+        pooling: ``tokens``: the mean over all tokens; ``parts``: the mean of the photos' mean and the text's.
     """
 
-    def __init__(self, backbone: MultimodalLM, *, attention: Attention = "bidirectional") -> None:
+    def __init__(
+        self, backbone: MultimodalLM, *, attention: Attention = "bidirectional", pooling: Pooling = "tokens"
+    ) -> None:
         super().__init__()
+        if pooling not in get_args(Pooling):
+            raise RecipeError(
+                f"pooling is {pooling!r}; known: {', '.join(get_args(Pooling))}", change="model.init_args.pooling"
+            )
+        self.pooling: Pooling = pooling
         self.backbone = backbone
         self.attention: Attention = attention
         self.has_experts = len(moe_modules(backbone)) > 0
@@ -50,7 +62,11 @@ class MoonNetwork(nn.Module):
     def forward(self, sequence: TokenSequence) -> Tensor:
         """Unit embeddings, float32 ``(batch, dim)``; zeros for a sequence of pads alone."""
         hidden = self.backbone(sequence, self.attention)
-        return F.normalize(masked_mean(hidden.float(), sequence.mask), dim=-1)
+        if self.pooling == "tokens":
+            return F.normalize(masked_mean(hidden.float(), sequence.mask), dim=-1)
+        image = sequence.mask & (sequence.token_type == IMAGE)
+        means = [masked_mean(hidden.float(), part) for part in (image, sequence.mask & ~image)]
+        return F.normalize(means[0] + means[1], dim=-1)  # a part that is not there is zeros
 
     def freeze_output_layer(self) -> None:
         """Leave what turns hidden states into words as it is; for a training that writes nothing.
