@@ -15,6 +15,9 @@ _WORD: Final = rf"[{_UNSPACED}]|(?:(?![{_UNSPACED}])[^\W_])+(?:'(?:(?![{_UNSPACE
 _WORDS: Final = re.compile(_WORD)
 _TOKENS: Final = re.compile(rf"{_WORD}|[^\w\s]|_")
 
+QUESTION_MARKS: Final = ("?", "\uff1f", "\u061f", "\u037e")
+"""Latin, Chinese, Arabic and Greek."""
+
 _STOP_WORDS: Final = """
 a about above after again against all almost also although always am among an and another any anybody anyone anything are
     around as ask at away back be became because become been before began behind being below between both but by came can cannot

@@ -13,12 +13,10 @@ from typing import Final
 
 import numpy as np
 
-from moon_zoo.data.words import content_words, tokens
+from moon_zoo.data.words import QUESTION_MARKS, content_words, tokens
 from moon_zoo.metrics.text_similarity import Similarity, WordSimilarity
 
 BLEU_ORDER: Final = 4
-QUESTION_MARKS: Final = ("?", "\uff1f", "\u061f", "\u037e")
-"""Latin, Chinese, Arabic and Greek."""
 _CLOSING: Final = "\"'\u201d\u2019)"
 MOST_TOKENS: Final = 1000
 """Of a text that is compared with a reference, what is beyond is passed over: ROUGE-L takes the product of two lengths."""

@@ -1,0 +1,1 @@
+"""Language models that write texts: encoder-decoders and decoders of transformers, their tokenizers, and generation."""
