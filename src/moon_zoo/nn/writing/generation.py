@@ -1,4 +1,4 @@
-"""Writing one question: beam search or draws with cached keys and values, no runs of tokens twice, the question mark ends it."""
+"""Writing one question: beam search or draws with cached keys and values, no run of tokens twice, a question mark ends it."""
 
 from __future__ import annotations
 

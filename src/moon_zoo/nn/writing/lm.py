@@ -1,6 +1,6 @@
-"""Build a language model that writes: from numbers, or by name from a hub or folder. Any encoder-decoder or decoder of transformers.
+"""Build a language model that writes: from numbers, or by name from a hub or folder.
 
-Weights are read as safetensors only, and code that comes with a model is never run.
+Any encoder-decoder or decoder of transformers. Weights are read as safetensors only; code that comes with a model is never run.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Sizes of language models: tiny ones that learn on a laptop, and published ones that are known without a network.
 
-Source of the published: the configuration files beside facebook/bart-large (Apache-2.0; Lewis et al. 2020, arXiv:1910.13461) and
-Qwen/Qwen2.5-3B-Instruct (Qwen Research License; Qwen Team 2024, arXiv:2412.15115). The tiny ones are ours.
+Source of the published: the configuration files beside facebook/bart-large (Apache-2.0; Lewis et al. 2020, arXiv:1910.13461)
+and Qwen/Qwen2.5-3B-Instruct (Qwen Research License; Qwen Team 2024, arXiv:2412.15115). The tiny ones are ours.
 """
 
 from __future__ import annotations
