@@ -12,6 +12,7 @@ from numbers import Real
 from typing import Any, ClassVar, Protocol, Self
 
 from moon_zoo.data.conversations import Instruction, Preference
+from moon_zoo.data.follow_ups import FOLLOW_UP_MEMBER, FollowUp
 from moon_zoo.data.impressions.block import MARK, Impressions
 from moon_zoo.data.members import image_extension, photo_of, record_of
 from moon_zoo.errors import DataError, did_you_mean
@@ -236,6 +237,7 @@ KINDS: dict[str, Kind] = {
         Kind("search", Search, "a query (text, photo or both) and the item chosen for it", "query.json"),
         Kind("instruction", Instruction, "a prompt with its risks and how it should be answered", "conversation.json"),
         Kind("preference", Preference, "two answers to a prompt, one of them judged the better", "preference.json"),
+        Kind("follow_up", FollowUp, "a question, its answer and what is asked next, with knowledge", FOLLOW_UP_MEMBER),
         Kind(
             Impressions.kind, Impressions, "rows of what was shown to whom and whether it was clicked, as columns", MARK
         ),
