@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from moon_zoo import registry
+from moon_zoo.cli import pack_knowledge
 from moon_zoo.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ def run(args: list[str]) -> int:
     if args and args[0] in ("-h", "--help"):
         print(_overview())
         return 0
+    if args and args[0] == pack_knowledge.NAME:
+        return pack_knowledge.run(args[1:])
     entry = _chosen(args)
     from moon_zoo.cli.pack_options import PackOptions, parse
 
@@ -81,6 +84,7 @@ def _chosen(args: list[str]) -> registry.Entry:
 
 def _overview() -> str:
     lines = [f"  {entry.name:<16}{entry.summary}" for entry in registry.entries("sources").values()]
+    lines.append(f"  {pack_knowledge.NAME:<16}{pack_knowledge.summary}")
     return USAGE + "\n".join(lines) + "\n\n" + EXAMPLES.rstrip()
 
 
