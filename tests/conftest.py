@@ -17,6 +17,7 @@ os.environ.setdefault(
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 from moon_zoo.data.conversations import Instruction, Observation, Preference, Turn, user
+from moon_zoo.data.follow_ups import FollowUp, Knowledge
 from moon_zoo.data.impressions.raw import RawImpressions
 from moon_zoo.data.impressions.schema import Categorical, Numeric, Schema, Sequence
 from moon_zoo.data.kinds import Product, Search
@@ -225,3 +226,27 @@ def instruction_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def preference_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """23 pairs of answers in 3 shards. Read only."""
     return write_conversations(tmp_path_factory.mktemp("shards") / "preferences", "preference")
+
+
+def make_follow_up(number: int) -> FollowUp:
+    """Follow-up ``number``: about one of `THINGS`, with knowledge of a material."""
+    thing, colour = THINGS[number % 3], list(COLOURS)[number % 2]
+    concept = ("glaze", "wool", "brass", "cork", "linen")[number % 5]
+    return FollowUp(
+        conversation_id=f"follow-{number:03d}",
+        question=f"is the {colour} {thing} number {number} new?",
+        answer=f"yes, the {thing} came in this week.",
+        follow_up=f"does the {thing} go with {concept}?",
+        knowledge=Knowledge(f"{concept}: found with a {thing}.", concept, "made up") if number % 4 else None,
+        truth={"concept": concept},
+    )
+
+
+@pytest.fixture(scope="session")
+def follow_up_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """23 follow-ups in 3 shards. Read only."""
+    folder = tmp_path_factory.mktemp("shards") / "follow_ups"
+    with ShardWriter(folder, kind="follow_up", source="made up", licence="CC0-1.0", max_samples=10) as writer:
+        for number in range(23):
+            writer.write(f"f{number:03d}", make_follow_up(number))
+    return folder

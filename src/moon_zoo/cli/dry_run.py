@@ -21,6 +21,7 @@ from torch import Tensor
 
 from moon_zoo.cli import memory
 from moon_zoo.data.conversations import Instruction, Observation, Preference, user
+from moon_zoo.data.follow_ups import FollowUp, Knowledge
 from moon_zoo.data.inputs import Draw
 from moon_zoo.data.kinds import Product, Search
 from moon_zoo.errors import CheckpointError, RecipeError, UsageError, ZooError, gist
@@ -419,10 +420,13 @@ def _vocabularies(recipe: Recipe) -> dict[str, Any] | None:
         return None
 
 
-def example(kind: str) -> Product | Search | Instruction | Preference:
+def example(kind: str) -> Product | Search | Instruction | Preference | FollowUp:
     """A sample with everything a sample may have; what is more than the settings read is cut by the inputs."""
     if kind in ("instruction", "preference"):
         return _conversation(kind)
+    if kind == "follow_up":
+        long = "a shirt for every day, which is made of cotton. " * 400
+        return FollowUp("example-1", "what is it made of?", long, long, Knowledge(long, "cotton", "example"))
     photos = [_photo() for _ in range(4)]
     box = (0.2, 0.2, 0.8, 0.8)
     product = Product(

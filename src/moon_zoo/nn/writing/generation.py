@@ -117,7 +117,7 @@ def write(
         "eos_token_id": list(end_ids),
         "pad_token_id": pad_id,
         "use_cache": True,
-        "early_stopping": writing.beams > 1,
+        "early_stopping": False,  # else a few short texts that end first would win over a likelier one that is still written
         "logits_processor": [NoRepeats(writing.no_repeat, start)] if writing.no_repeat > 0 else [],
         "suppress_tokens": list(banned) or None,
         # what a published model's own settings would add
