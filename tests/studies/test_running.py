@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -117,6 +118,30 @@ with folder.alone():
     subprocess.run([sys.executable, str(script), str(root)], env=environment, check=True)
     done = (tmp_path / "log").read_text().split("\n")
     assert done == ["a/fit", "a/test", "b/fit", "b/fit", "b/test", ""]
+
+
+def test_a_step_that_goes_on_keeps_what_a_killed_one_left_while_it_depends_on_the_same(folder: Folder) -> None:
+    def half(step: Step) -> dict[str, Any]:
+        assert step.writes is not None
+        step.writes.mkdir(parents=True, exist_ok=True)
+        left = sorted(file.name for file in step.writes.iterdir())
+        (step.writes / f"part-{len(left)}").touch()
+        if step.words[-1] == "breaks":
+            raise KeyboardInterrupt
+        return {"left": left}
+
+    def step(*words: str, goes_on: bool) -> Step:
+        return Step("half", ("fit", *words), writes=folder.path / "half", reads=("outside",), goes_on=goes_on)
+
+    for goes_on, last, left in ((True, "breaks", ["part-0"]), (False, "breaks", []), (True, "otherwise", [])):
+        with pytest.raises(KeyboardInterrupt):
+            carry_out([step("breaks", goes_on=goes_on)], folder, half)
+        with contextlib.suppress(KeyboardInterrupt):
+            carry_out([step(last, goes_on=goes_on)], folder, half)
+        there = sorted(file.name for file in (folder.path / "half").iterdir())
+        assert there[:-1] == left, (goes_on, last)
+        folder.clear(step(goes_on=goes_on))
+        (folder.path / "steps" / "half.begun").unlink(missing_ok=True)
 
 
 def test_a_folder_that_is_gone_is_made_again_only_where_it_is_needed(folder: Folder) -> None:

@@ -2,7 +2,8 @@
 
 Every finished step leaves ``steps/<name>.json``, written in one rename: its command, its key (`moon_zoo.studies.steps`), how
 long it took and what it measured. A step whose record has its key, and whose folder is still there, is not done again. What a
-killed step left behind is removed before it is tried again; nothing outside of the study's folder ever is.
+killed step left behind is removed before it is tried again, but for commands that go on with it (`Step.goes_on`), whose
+``steps/<name>.begun`` says that it was of the same key; nothing outside of the study's folder is ever removed.
 """
 
 from __future__ import annotations
@@ -147,10 +148,19 @@ class Folder:
                 raise ValueError(f"{step.name} writes to {step.writes}, outside of {self.path}")
             shutil.rmtree(step.writes, ignore_errors=True)
 
+    def make_room(self, step: Step, key: str) -> None:
+        """Remove what a step left behind, unless its command goes on with it and it depended on the same."""
+        begun = self._begun_path(step.name)
+        if not step.goes_on or _read(begun).get("key") != key:
+            self.clear(step)
+        if step.goes_on:
+            write_json(begun, {"key": key})
+
     def keep(self, record: Record) -> None:
         """Note a finished step, in one rename."""
         path = self.path / RECORDS / f"{record.name}.json"
         write_json(path, {name: getattr(record, name) for name in Record.__dataclass_fields__})
+        self._begun_path(record.name).unlink(missing_ok=True)
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -176,6 +186,9 @@ class Folder:
 
     def _record_path(self, step: Step) -> Path:
         return self.path / RECORDS / f"{step.name}.json"
+
+    def _begun_path(self, name: str) -> Path:
+        return self.path / RECORDS / f"{name}.begun"
 
 
 def state(steps: Sequence[Step], folder: Folder) -> dict[str, Record | None]:
@@ -244,7 +257,7 @@ def carry_out(
             found[step.name] = record
             tell("kept", place, record.seconds)
             continue
-        folder.clear(step)
+        folder.make_room(step, known[step.name])
         tell("begins", place, 0.0)
         began = time.monotonic()
         try:

@@ -35,6 +35,7 @@ class Step:
         needs: Names of the steps that must be finished before.
         reads: Files, folders and contents from outside of the study that the command depends on; see `version_of`.
         seconds: How long it takes on two cores, roughly.
+        goes_on: Whether the command goes on with what a killed one left in ``writes``, which is otherwise removed.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Step:
     needs: tuple[str, ...] = ()
     reads: tuple[str, ...] = ()
     seconds: float = 1.0
+    goes_on: bool = False
 
     @property
     def verb(self) -> str:
