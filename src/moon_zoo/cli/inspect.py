@@ -166,7 +166,7 @@ def _vocabulary_lines(vocabularies: Mapping[str, Any]) -> list[str]:
     lines = [f"{len(categories):,} categories: {_some(categories)}"] if categories else []
     for name, values in vocabularies.get("attributes", {}).items():
         lines.append(f"attribute {name}, {len(values):,} values: {_some(values)}")
-    for name in ("situation", "safety", "harm", "judge"):  # of conversations, with counts
+    for name in ("situation", "safety", "harm", "judge", "knowledge"):  # of conversations and follow-ups, with counts
         counts: Mapping[str, int] = vocabularies.get(name, {})
         if counts:
             most = sorted(counts, key=lambda value: -counts[value])

@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from moon_zoo.data.conversations import CATEGORIES, Instruction, Observation, Preference
+from moon_zoo.data.follow_ups import FollowUp
 from moon_zoo.data.kinds import Box, Product, Search
 from moon_zoo.data.reading import IndexedShards
 from moon_zoo.errors import DataError, did_you_mean
@@ -90,6 +91,8 @@ def card(sample: Any, other: Any = None) -> Card:
     if isinstance(sample, (Instruction, Preference)):
         shown: list[tuple[str, bytes, Box | None]] = [] if sample.image is None else [("image", sample.image, None)]
         return Card(shown, words=tuple((colour, text) for colour, text in _said(sample) if text))
+    if isinstance(sample, FollowUp):
+        return Card([], words=tuple((colour, text) for colour, text in _asked(sample) if text))
     if isinstance(sample, Search):
         query = [("query", sample.query_photo, sample.query_box)] if sample.query_photo is not None else []
         photos = _product_photos(sample.item)[: MOST_PHOTOS - len(query)]
@@ -112,6 +115,18 @@ def _said(sample: Instruction | Preference) -> Iterator[tuple[str, str]]:
     safety = {True: "benign", False: "risky", None: ""}[sample.safe]
     about = (f"round {sample.round}", sample.judge) if isinstance(sample, Preference) else (sample.situation,)
     yield GREY, " | ".join(part for part in (*about, safety) if part)
+
+
+def _asked(sample: FollowUp) -> Iterator[tuple[str, str]]:
+    """Colour and text of a follow-up's paragraphs: question, answer, what is asked next, and the knowledge behind it."""
+    yield INK, sample.question
+    yield GREY, sample.answer
+    yield ANSWER, f"next: {sample.follow_up}" if sample.follow_up else ""
+    known = sample.knowledge
+    if known is not None:
+        yield RISK, f"{known.source}: {known.text}" if known.text else f"{known.source}: nothing found"
+    true = sample.truth.get("concept")
+    yield GREY, f"behind it: {true}" if isinstance(true, str) and (known is None or true != known.concept) else ""
 
 
 def _risk(one: Observation) -> str:
@@ -138,7 +153,7 @@ def _other(
     name: str, shards: IndexedShards, sets: Mapping[str, IndexedShards], beside: Mapping[str, IndexedShards]
 ) -> IndexedShards:
     """The set beside one: of its name, or the only one beside the only one."""
-    if issubclass(shards.kind.sample, (Instruction, Preference)):
+    if issubclass(shards.kind.sample, (Instruction, Preference, FollowUp)):
         raise DataError(
             f"{shards.path} holds conversations, whose images have no boxes to compare", change="leave --beside out"
         )
@@ -214,7 +229,8 @@ def _draw_card(sheet: Image.Image, left: int, top: int, width: int, one: Card) -
     for number, ((role, photo, box), other) in enumerate(zip(one.photos, others, strict=True)):
         _draw_photo(sheet, left + number * (PHOTO + 4), top, role, photo, {OTHER_BOX: other, BOX: box})
     if one.words:
-        _draw_words(pen, left + PHOTO + GAP, top, (width - PHOTO - GAP) // 7, one.words)
+        beside = PHOTO + GAP if one.photos else 0
+        _draw_words(pen, left + beside, top, (width - beside) // 7, one.words)
         return
     characters = max(width // 7, 12)
     lines = [(line, INK, 12) for line in _lines(one.title, characters, TITLE_LINES)]

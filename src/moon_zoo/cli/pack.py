@@ -60,6 +60,7 @@ def run(args: list[str]) -> int:
     began = time.monotonic()
     counts = Counts()
     manifests = _write(source, options, shlex.join(["moon-zoo", "pack", *args]), counts)
+    source.finish(options.to)
     _report(source, options, manifests, counts, time.monotonic() - began)
     return 0
 
@@ -157,6 +158,8 @@ def photos_in(sample: Any) -> int:
         return len(sample.photos)
     if hasattr(sample, "turns"):  # conversations
         return int(sample.image is not None)
+    if hasattr(sample, "follow_up"):
+        return 0
     items = [sample.item, *sample.hard_negatives]
     return (sample.query_photo is not None) + sum(photos_in(item) for item in items)
 
@@ -205,8 +208,9 @@ def _report(source: Source, options: Any, manifests: dict[str, Manifest], counts
     title = f"{options.to}: {source.description}, licence {source.licence}"
     headings = ["split", "kind", "samples", *(["photos"] if photos else []), "shards", "size"]
     print_table(title, headings, rows, right=tuple(range(2, len(headings))))
-    for count, what in ((photos, "photos"), (counts.rows, "rows")):
-        if count or what == ("rows" if counts.rows else "photos"):
+    samples = 0 if photos or counts.rows else sum(manifest.samples for manifest in manifests.values())
+    for count, what in ((photos, "photos"), (counts.rows, "rows"), (samples, "samples")):
+        if count:
             say(f"packed {count:,} {what} in {seconds:.1f} s ({count / seconds:,.0f} {what} per second)")
     for reason, count in skipped.items():
         say(f"left out, {reason}: {count:,}")
@@ -222,6 +226,7 @@ RECIPES = {
     "impressions": "mim/base --model.behaviour din",
     "instruction": "dream/qwen2_5_vl_3b --model.stage sft",
     "preference": "dream/qwen2_5_vl_3b",
+    "follow_up": "followup/followupqg",
 }
 """Kind to what trains on a set of it; products and searches have one recipe."""
 

@@ -20,6 +20,8 @@ from filelock import FileLock, Timeout
 from moon_zoo.errors import DataError
 
 MANIFEST_NAME = "manifest.json"
+KNOWLEDGE_NAME = "knowledge.sqlite"
+"""A store of knowledge that may lie beside sets of follow-ups."""
 _LOCK_NAME = ".lock"
 
 
@@ -159,4 +161,5 @@ def _is_set(path: Path) -> bool:
     if (path / MANIFEST_NAME).is_file():
         return True
     children = list(path.iterdir())
-    return bool(children) and all((child / MANIFEST_NAME).is_file() for child in children)
+    sets = [child for child in children if child.name != KNOWLEDGE_NAME]
+    return bool(sets) and all((child / MANIFEST_NAME).is_file() for child in sets)

@@ -11,6 +11,7 @@ One direction of imports, one question per part:
   what lies on `shelves` and click by a known model (`clicks`), and the `best` figures that can be reached
 - `conversations` what they ask an assistant about a photo: household things, which of them are risky in which context, and
   how to answer
+- `follow_ups`  what they ask next, with knowledge from a small encyclopedia of the shop's own
 - `writing`     `write_shop`: all of these into shards, rendered by several `processes`
 - `preview`     contact sheets
 - `datamodule`  `ShopDataModule`: the shop in the cache, written on first use
@@ -18,9 +19,6 @@ One direction of imports, one question per part:
 **Where later kinds plug in.** A kind that is drawn is a function ``(plan, spu number) -> iterator of (key, sample)`` in the
 table `moon_zoo.shop.writing.RENDERERS`; parallel rendering, splits by SPU, shards and cache then come for free.
 Impressions are not drawn: they have a plan of their own (`impression_plan`) and come in blocks of users.
-
-- follow-ups: a module ``knowledge`` beside `catalogue` (facts of an SPU: what it goes with, how to care for it) and
-  templates in `words`.
 
 Nothing here imports torch except `datamodule`, so that worker processes start quickly.
 """

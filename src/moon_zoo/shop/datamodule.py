@@ -10,17 +10,21 @@ from typing import ClassVar, Literal
 from moon_zoo.data.cache import cache_root
 from moon_zoo.data.datamodule import ShardDataModule
 from moon_zoo.shop import VERSION
+from moon_zoo.shop.follow_ups.facts import STORE_FILE
+from moon_zoo.shop.follow_ups.plan import DEFAULT_FOLLOW_UPS, FollowUpPlan
 from moon_zoo.shop.impression_plan import DEFAULT_IMPRESSIONS, DEFAULT_USERS, ImpressionPlan
-from moon_zoo.shop.writing import DEFAULT_PRODUCTS, Plan, plan_of, write_once
+from moon_zoo.shop.writing import DEFAULT_PRODUCTS, AnyPlan, plan_of, write_once
 
 
 class ShopDataModule(ShardDataModule):
     """The simulated shop: products that are drawn, with titles, categories and attributes; searches for them; conversations
-    about household things, risky and benign; and users who are shown products and click, with a known probability.
+    about household things, risky and benign; follow-up questions with the knowledge behind them; and users who are shown
+    products and click, with a known probability.
 
     Args:
         kind: ``product`` (items), ``search`` (queries with the item chosen), ``instruction`` (conversations about a photo, of
-            which two in three are risky in some way) or ``impressions`` (items shown to users).
+            which two in three are risky in some way), ``follow_up`` (a question, its answer and what is asked next) or
+            ``impressions`` (items shown to users).
         num_products: Number of products (SPUs) in all splits together: 80 % train, 10 % val, 10 % test. Each comes in 1 to
             3 colours that are items of their own, 1.7 on average. Of conversations: things talked about, five conversations
             for every four; combinations of thing and context in val and test never occur in train.
@@ -30,6 +34,7 @@ class ShopDataModule(ShardDataModule):
         num_users: Of impressions: number of users.
         num_impressions: Of impressions: rows of all splits together, of which 20 in 29 are for training, 3 for validation
             and 6 for testing. A quarter of the latter two show items that training never does.
+        num_follow_ups: Of follow-ups: number of them in all splits together. What val and test ask about never occurs in train.
         gallery: Shards of the items that queries of val and test are searched in; without it they are searched in their
             own split.
         batch_size: Samples per step on each rank.
@@ -41,6 +46,7 @@ class ShopDataModule(ShardDataModule):
 
     Attributes:
         folder: Where the shop's shards are, or will be: in the cache, named by the arguments and the shop's version.
+        knowledge: Of follow-ups: the store of knowledge behind them, there once the shards are.
     """
 
     writes_its_shards: ClassVar[bool] = True
@@ -55,6 +61,7 @@ class ShopDataModule(ShardDataModule):
         shop_seed: int = 0,
         num_users: int = DEFAULT_USERS,
         num_impressions: int = DEFAULT_IMPRESSIONS,
+        num_follow_ups: int = DEFAULT_FOLLOW_UPS,
         gallery: str | None = None,
         batch_size: int = 64,
         eval_batch_size: int | None = None,
@@ -71,9 +78,11 @@ class ShopDataModule(ShardDataModule):
             seed=shop_seed,
             num_users=num_users,
             num_impressions=num_impressions,
+            num_follow_ups=num_follow_ups,
         )
         self.written_kind = self.plan.kind
         self.folder = cache_root() / "shop" / shop_name(self.plan)
+        self.knowledge = self.folder / STORE_FILE
         super().__init__(
             train=str(self.folder / "train"),
             val=str(self.folder / "val"),
@@ -93,10 +102,12 @@ class ShopDataModule(ShardDataModule):
         write_once(self.folder, self.plan)
 
 
-def shop_name(plan: Plan | ImpressionPlan) -> str:
+def shop_name(plan: AnyPlan) -> str:
     """The folder's name in the cache: readable, and different for every other plan and version of the shop."""
     canonical = json.dumps({"version": VERSION, **asdict(plan)}, sort_keys=True)
     digest = hashlib.sha256(canonical.encode()).hexdigest()[:16]
     if isinstance(plan, ImpressionPlan):
         return f"{plan.kind}-{plan.num_products}-{plan.num_users}x{plan.num_impressions}-{digest}"
+    if isinstance(plan, FollowUpPlan):
+        return f"{plan.kind}-{plan.num_follow_ups}-{digest}"
     return f"{plan.kind}-{plan.num_products}x{plan.photos_per_product}-{plan.photo_px}px-{digest}"

@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from moon_zoo.data.conversations import Instruction
+from moon_zoo.data.follow_ups import FollowUp
 from moon_zoo.data.kinds import Product, Search
 from moon_zoo.data.machine import usable_cores
 from moon_zoo.data.manifest import Manifest
@@ -31,6 +32,9 @@ from moon_zoo.shop.catalogue import Item, Spu, split_numbers, spu
 from moon_zoo.shop.conversations.combinations import SITUATIONS, dealt
 from moon_zoo.shop.conversations.samples import conversation, count_of
 from moon_zoo.shop.drawing.photos import photo, role
+from moon_zoo.shop.follow_ups.facts import STORE_FILE, write_encyclopedia
+from moon_zoo.shop.follow_ups.plan import DEFAULT_FOLLOW_UPS, FollowUpPlan
+from moon_zoo.shop.follow_ups.plan import KIND as FOLLOW_UPS
 from moon_zoo.shop.impression_plan import DEFAULT_IMPRESSIONS, DEFAULT_USERS, ImpressionPlan
 from moon_zoo.shop.impression_plan import KIND as IMPRESSIONS
 from moon_zoo.shop.processes import in_processes
@@ -51,8 +55,9 @@ LICENCE = "CC0-1.0"
 SOURCE = "moon_zoo's simulated shop: drawn by a seed, no real product, brand or person"
 
 Sample = Product | Search | Instruction
+AnyPlan = Union["Plan", ImpressionPlan, FollowUpPlan]
 Drawn = tuple[str, str, Sample]
-Packed = tuple[str, str, Union[Sample, "RawImpressions"]]
+Packed = tuple[str, str, Union[Sample, FollowUp, "RawImpressions"]]
 """``(split, key, sample)``: of what is drawn, and of all kinds."""
 
 _SPUS_PER_TASK = 8
@@ -118,17 +123,20 @@ def plan_of(
     seed: int,
     num_users: int,
     num_impressions: int,
+    num_follow_ups: int,
     splits: dict[str, float] | None = None,
-) -> Plan | ImpressionPlan:
+) -> AnyPlan:
     """The plan of a kind; arguments that it has no use for are left out of it.
 
     Raises:
         UsageError: There is no such kind, or an argument is out of its range.
     """
     fractions = tuple((splits or DEFAULT_SPLITS).items())
-    plan: Plan | ImpressionPlan
+    plan: AnyPlan
     if kind == IMPRESSIONS:
         plan = ImpressionPlan(num_products, seed, num_users, num_impressions, fractions)
+    elif kind == FOLLOW_UPS:
+        plan = FollowUpPlan(num_follow_ups, seed, fractions)
     else:
         photos = 1 if kind == CONVERSATIONS else photos_per_product
         plan = Plan(kind, num_products, photos, photo_px, seed, fractions)
@@ -202,8 +210,9 @@ RENDERERS: dict[str, Callable[[Plan, str, int], Iterator[tuple[str, Sample]]]] =
 }
 """Kind to ``(plan, split, SPU number) -> (key, sample)``; must be pure, and must import no torch."""
 
-KINDS: tuple[str, ...] = (*RENDERERS, IMPRESSIONS)
-"""Kinds of the shop's samples: those that are drawn, and impressions, which are simulated (`moon_zoo.shop.impressions`)."""
+KINDS: tuple[str, ...] = (*RENDERERS, FOLLOW_UPS, IMPRESSIONS)
+"""Kinds of the shop's samples: those that are drawn, follow-ups in words alone (`moon_zoo.shop.follow_ups`), and impressions,
+which are simulated (`moon_zoo.shop.impressions`)."""
 
 
 @lru_cache(maxsize=8)
@@ -272,6 +281,7 @@ def write_shop(
     seed: int = 0,
     num_users: int = DEFAULT_USERS,
     num_impressions: int = DEFAULT_IMPRESSIONS,
+    num_follow_ups: int = DEFAULT_FOLLOW_UPS,
     splits: dict[str, float] | None = None,
     workers: int | None = None,
     progress: bool = True,
@@ -284,8 +294,9 @@ def write_shop(
     Args:
         folder: Where to; ``folder/train`` and so on. It appears as a whole or not at all.
         kind: ``product`` (items), ``search`` (queries with the item chosen), ``instruction`` (conversations about a photo, of
-            which two in three are risky in some way) or ``impressions`` (items shown to users, and which they clicked;
-            nothing is drawn).
+            which two in three are risky in some way), ``follow_up`` (a question, its answer and what is asked next; the
+            store of knowledge behind them is ``folder/knowledge.sqlite``) or ``impressions`` (items shown to users, and which
+            they clicked); of the last two nothing is drawn.
         num_products: Number of products (SPUs); each comes in 1 to 3 colours that are items of their own, 1.7 on average.
             Of conversations: number of things talked about; five conversations come of four.
         photos_per_product: Photos per item: the first for the catalogue, the others by customers.
@@ -293,8 +304,10 @@ def write_shop(
         seed: The shop's seed.
         num_users: Of impressions: number of users.
         num_impressions: Of impressions: rows of all splits together, 20 : 3 : 6.
+        num_follow_ups: Of follow-ups: number of them in all splits together.
         splits: Fraction of products per split; 0.8 train, 0.1 val, 0.1 test when None. A product stands in one split only;
-            of impressions, products of val and test are new there; of conversations, what is asked about in which context.
+            of impressions, products of val and test are new there; of conversations, what is asked about in which context; of
+            follow-ups, which product is asked about in which regard.
         workers: Processes that draw; the machine's cores when None.
         progress: Whether to show a progress bar, on a terminal only.
         overwrite: Replace shards that are at ``folder``.
@@ -315,12 +328,13 @@ def write_shop(
         seed=seed,
         num_users=num_users,
         num_impressions=num_impressions,
+        num_follow_ups=num_follow_ups,
         splits=splits,
     )
     return _write(Path(folder), plan, workers, progress, overwrite)
 
 
-def write_once(folder: str | os.PathLike[str], plan: Plan | ImpressionPlan) -> None:
+def write_once(folder: str | os.PathLike[str], plan: AnyPlan) -> None:
     """Make sure that ``folder`` holds the shop; another process that is writing it is waited for.
 
     Raises:
@@ -329,7 +343,8 @@ def write_once(folder: str | os.PathLike[str], plan: Plan | ImpressionPlan) -> N
     target = Path(folder)
 
     def there() -> bool:
-        return all((target / split / MANIFEST_NAME).is_file() for split, _ in plan.splits)
+        whole = not isinstance(plan, FollowUpPlan) or (target / STORE_FILE).is_file()
+        return whole and all((target / split / MANIFEST_NAME).is_file() for split, _ in plan.splits)
 
     if there():
         return
@@ -337,9 +352,12 @@ def write_once(folder: str | os.PathLike[str], plan: Plan | ImpressionPlan) -> N
         target.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(target.parent / f".{target.name}.lock"):
             if not there():
-                done = "drawing" if isinstance(plan, Plan) else "simulating"
-                log.info("%s the shop of %s products into %s, once", done, f"{plan.num_products:,}", target)
-                _write(target, plan)
+                if isinstance(plan, FollowUpPlan):
+                    log.info("writing the shop's %s follow-ups into %s, once", f"{plan.num_follow_ups:,}", target)
+                else:
+                    done = "drawing" if isinstance(plan, Plan) else "simulating"
+                    log.info("%s the shop of %s products into %s, once", done, f"{plan.num_products:,}", target)
+                _write(target, plan, overwrite=isinstance(plan, FollowUpPlan))  # its store may be missing alone
     except OSError as error:
         raise DataError(
             f"cannot write the shop: {error.strerror or error}",
@@ -350,13 +368,13 @@ def write_once(folder: str | os.PathLike[str], plan: Plan | ImpressionPlan) -> N
 
 def _write(
     folder: Path,
-    plan: Plan | ImpressionPlan,
+    plan: AnyPlan,
     workers: int | None = None,
     progress: bool = True,
     overwrite: bool = False,
 ) -> dict[str, Manifest]:
     stock = stock_of(plan, workers, progress)
-    return write_splits(
+    manifests = write_splits(
         folder,
         stock.samples(),
         overwrite=overwrite,
@@ -365,6 +383,14 @@ def _write(
         licence=LICENCE,
         command=command(plan),
     )
+    write_beside(folder, plan)
+    return manifests
+
+
+def write_beside(folder: Path, plan: AnyPlan) -> None:
+    """Write what belongs beside the sets: of follow-ups the store of knowledge behind them."""
+    if isinstance(plan, FollowUpPlan):
+        write_encyclopedia(folder / STORE_FILE, plan.seed, overwrite=True)
 
 
 @dataclass(frozen=True)
@@ -380,7 +406,7 @@ class Stock:
     extras: dict[str, dict[str, Any]]
 
 
-def stock_of(plan: Plan | ImpressionPlan, workers: int | None = None, progress: bool = False) -> Stock:
+def stock_of(plan: AnyPlan, workers: int | None = None, progress: bool = False) -> Stock:
     """What there is to write of a plan.
 
     Args:
@@ -398,18 +424,22 @@ def stock_of(plan: Plan | ImpressionPlan, workers: int | None = None, progress: 
         shown = Impressions(plan)
         extras = {split: {"shop": shown.record, "bayes": best} for split, best in shown.best.items()}
         return Stock(shown.samples, extras)
+    if isinstance(plan, FollowUpPlan):
+        return Stock(plan.samples, {split: {"shop": plan.record()} for split, _ in plan.splits})
     truth = Truth(plan)
     extras = {split: {"shop": truth.record} for split, _ in plan.splits}
     return Stock(lambda: truth.watch(samples(plan, workers, progress)), extras)
 
 
-def command(plan: Plan | ImpressionPlan) -> str:
+def command(plan: AnyPlan) -> str:
     """The command that writes this shop again."""
     if isinstance(plan, ImpressionPlan):
         return (
             f"moon-zoo pack shop --kind {plan.kind} --num-products {plan.num_products} --seed {plan.seed} "
             f"--num-users {plan.num_users} --num-impressions {plan.num_impressions}"
         )
+    if isinstance(plan, FollowUpPlan):
+        return f"moon-zoo pack shop --kind {plan.kind} --num-follow-ups {plan.num_follow_ups} --seed {plan.seed}"
     if plan.kind == CONVERSATIONS:
         return (
             f"moon-zoo pack shop --kind {plan.kind} --num-products {plan.num_products} "

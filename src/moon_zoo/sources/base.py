@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, Union
 
 from moon_zoo.data.kinds import Sample
@@ -70,6 +71,9 @@ class Source(ABC):
         Raises:
             DataError: The data is not what it claims to be.
         """
+
+    def finish(self, folder: Path) -> None:  # noqa: B027 - most have nothing to write
+        """Write what belongs beside the sets, once they are at ``folder``."""
 
 
 class PhotoSource(Source):

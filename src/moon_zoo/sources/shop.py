@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import ClassVar
 
 from moon_zoo.shop import writing
@@ -10,12 +11,13 @@ from moon_zoo.sources.base import Packed, Source
 
 
 class ShopSource(Source):
-    """The simulated shop: drawn products with titles, photos, true boxes; searches for them; conversations; users who click.
+    """The simulated shop: drawn products with titles, photos, true boxes; searches for them; conversations; follow-ups; users.
 
     Args:
         kind: ``product`` (items), ``search`` (queries with the item chosen), ``instruction`` (a photo of a household thing, a
-            question, its risks, and an answer that warns and helps) or ``impressions`` (items shown to users and
-            which they clicked, with the true probability; a quarter of val and test show new items).
+            question, its risks, and an answer that warns and helps), ``follow_up`` (a question about a product, its answer
+            and what is asked next, with the store of knowledge behind them as knowledge.sqlite) or ``impressions`` (items
+            shown to users and which they clicked, with the true probability; a quarter of val and test show new items).
         num_products: Number of products (SPUs); each comes in 1 to 3 colours that are items of their own. Of conversations:
             number of things talked about; five conversations come of four.
         photos_per_product: Photos per item: the first for the catalogue, the others by customers. Conversations have one.
@@ -23,6 +25,7 @@ class ShopSource(Source):
         seed: The shop's seed; the same seed gives the same shop.
         num_users: Of impressions: number of users.
         num_impressions: Of impressions: rows of all splits together, 20 : 3 : 6.
+        num_follow_ups: Of follow-ups: number of them in all splits together.
         workers: Processes that draw; the machine's cores when None.
     """
 
@@ -42,6 +45,7 @@ class ShopSource(Source):
         seed: int = 0,
         num_users: int = writing.DEFAULT_USERS,
         num_impressions: int = writing.DEFAULT_IMPRESSIONS,
+        num_follow_ups: int = writing.DEFAULT_FOLLOW_UPS,
         workers: int | None = None,
     ) -> None:
         super().__init__()
@@ -53,6 +57,7 @@ class ShopSource(Source):
             seed=seed,
             num_users=num_users,
             num_impressions=num_impressions,
+            num_follow_ups=num_follow_ups,
         )
         self.kind = kind
         self._stock = writing.stock_of(self.plan, workers)
@@ -61,3 +66,7 @@ class ShopSource(Source):
     def read(self) -> Iterator[Packed]:
         """Draw every sample, split by split."""
         return self._stock.samples()
+
+    def finish(self, folder: Path) -> None:
+        """Write the store of knowledge beside follow-ups."""
+        writing.write_beside(folder, self.plan)
