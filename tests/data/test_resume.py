@@ -236,3 +236,24 @@ def test_another_seed_is_refused_in_words(killed: Path, product_set: Path, tmp_p
     data = ShardDataModule(train=str(product_set), batch_size=3, num_workers=0, seed=6)
     with pytest.raises(DataError, match="trained with seed 5, here it is 6"):
         resume_here(tmp_path, data, checkpoint(killed, 4))
+
+
+@pytest.mark.parametrize("when", ["train_epoch_end", "fit_end"])
+def test_run_stopped_by_max_steps_in_mid_epoch_goes_on_with_the_next_epoch_after_it(
+    when: str, product_set: Path, tmp_path: Path
+) -> None:
+    """Lightning ends the epoch when it stops: what is resumed must be that epoch's rest, and then the next epoch, not one later."""
+
+    def data() -> ShardDataModule:
+        return ShardDataModule(train=str(product_set), batch_size=4, num_workers=0, seed=SEED)
+
+    whole = resume_here(tmp_path / "whole", data(), None, max_epochs=-1, max_steps=24)
+    out = tmp_path / "stopped"
+    out.mkdir()
+    saver = ModelCheckpoint(out, filename="end", enable_version_counter=False, save_on_train_epoch_end=True)
+    trainer = build_trainer(out, max_epochs=-1, max_steps=5, num_sanity_val_steps=0, callbacks=[saver, Seen(out)])
+    trainer.fit(TinyModule(), datamodule=data())
+    if when == "fit_end":
+        trainer.save_checkpoint(out / "end.ckpt")
+    rest = resume_here(tmp_path / "resumed", data(), out / "end.ckpt", max_epochs=-1, max_steps=24)
+    assert [line["index"] for line in rest] == [line["index"] for line in whole[5:]]

@@ -302,12 +302,17 @@ class ShardDataModule(L.LightningDataModule):
         path = self.paths["train"]
         if not state or loops is None or not self._fitting() or path is None or is_streamed(path):
             return
+        epochs = loops["epoch_progress"]["current"]
+        if state["epoch"] < epochs["processed"]:
+            # Stopped by max_steps in mid-epoch, which Lightning books as the epoch's end: what is resumed is its rest.
+            epochs["processed"] = epochs["completed"] = state["epoch"]
+            epochs["ready"] = epochs["started"] = state["epoch"] + 1
         progress = loops["epoch_loop.batch_progress"]
         current = progress["current"]
         batch = self.batch_size * self._rank_and_world()[1]
         samples = len(self.shards("train"))
         whole, left = samples // batch, (samples - state["samples_seen"]) // batch
-        if state["epoch"] > loops["epoch_progress"]["current"]["processed"] or (
+        if state["epoch"] > epochs["processed"] or (
             state["samples_seen"] == 0 and current["processed"] > 0
         ):
             left = 0  # the epoch is over; only its end is not booked yet
@@ -331,8 +336,6 @@ class ShardDataModule(L.LightningDataModule):
         done = max(sampler.taken - max(counts.ready - counts.processed, 0), 0)
         begun = sampler.begun
         before = sampler.num_batches - sampler.batches_after(begun.offset)
-        if self.trainer.current_epoch > begun.epoch:
-            return Start(self.trainer.current_epoch, 0)
         if before + done >= min(sampler.num_batches, self.trainer.num_training_batches):
             return Start(begun.epoch + 1, 0)
         return Start(begun.epoch, begun.offset + done * sampler.global_batch)
