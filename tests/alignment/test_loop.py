@@ -41,12 +41,25 @@ align:
       intermediate_size: 16, vision_config: {hidden_size: 16, depth: 1, num_heads: 2, intermediate_size: 16}}
     data.num_workers: 0
     data.batch_size: 4
-    trainer.max_epochs: 1
+    trainer.max_epochs: 2
     trainer.limit_train_batches: 2
-    trainer.limit_val_batches: 1
+    trainer.limit_val_batches: 2
     trainer.check_val_every_n_epoch: 1
     trainer.precision: 32-true
 """
+
+
+INSIDE = (
+    "stages/base/checkpoints/last.ckpt",
+    "evaluations/base/val/answers.jsonl",
+    "round-1/.samples.rows.jsonl",
+    "steps/round-1/samples.json",
+    "steps/round-1/judged.json",
+    "round-1/run/checkpoints/last.ckpt",
+    "steps/evaluations/round-1/val.json",
+)
+"""What appears while a stage is under way: a training after the first of its two epochs, an evaluation, sampling, judging,
+pairing, the round's training, promotion."""
 
 
 @pytest.fixture(scope="module")
@@ -122,20 +135,22 @@ def test_killed_again_and_again_it_ends_with_the_same_pairs(recipe: Path, whole:
     run = tmp_path / "killed"
     steps = len(json.loads((whole / "report.json").read_text("utf-8"))["seconds"])
     command = [sys.executable, "-m", "moon_zoo", "align", "--config", str(recipe), "--run", str(run), "--quiet"]
-    kills = 0
-    for target in (3, 8, 9, 13):  # after so many finished steps, in the middle of whatever comes next
+    for mark in INSIDE:
         process = subprocess.Popen(command, env=dict(os.environ), start_new_session=True, stderr=subprocess.PIPE)
         while process.poll() is None:
-            if len(list((run / "steps").rglob("*.json"))) >= target:
+            if (run / mark).exists():
                 os.killpg(process.pid, signal.SIGKILL)
-                kills += 1
-            time.sleep(0.02)
+            time.sleep(0.01)
         process.communicate()
-    assert kills >= 3
+        assert process.returncode == -signal.SIGKILL, mark
     done = {path: path.read_bytes() for path in (run / "steps").rglob("*.json")}
     assert 0 < len(done) < steps
     assert main(["align", "--config", str(recipe), "--run", str(run), "--quiet"]) == 0
     assert all(path.read_bytes() == before for path, before in done.items()), "a finished step was done again"
+    for fitted in ("stages/base", "round-1/run"):
+        assert "--resume" in (run / fitted / "config.yaml").read_text("utf-8").splitlines()[1], "it began anew"
+        figures = [json.loads((folder / fitted / "metrics.json").read_text("utf-8")) for folder in (run, whole)]
+        assert figures[0] == figures[1]
     for number in (1, 2):
         found, expected = pairs_of(run, number), pairs_of(whole, number)
         assert [(one.conversation_id, one.chosen, one.rejected) for one in found] == [
@@ -205,9 +220,10 @@ def test_a_worse_policy_is_not_promoted(whole: Path, tmp_path: Path, capsys: pyt
         (tmp_path / name).mkdir()
         (tmp_path / name / "evaluation.json").write_text(json.dumps({"figures": {"val/safe_and_effective": value}}))
     better, worse = str(whole / "stages" / "base"), str(whole / "round-1" / "run")
-    words = ["align", "promote", worse, "--instead-of", better, "--to", str(tmp_path / "policy"), "--json"]
+    words = ["align", "promote", worse, "--instead-of", better, "--json"]
     for after, before, promoted in (("bad", "good", False), ("good", "bad", True)):
         given = ["--evaluation", str(tmp_path / after), "--evaluation-before", str(tmp_path / before)]
+        given += ["--to", str(tmp_path / f"policy-{promoted}")]
         assert main([*words, *given]) == 0
         found = json.loads(capsys.readouterr().out)
         assert found["promoted"] is promoted and found["policy"] == (worse if promoted else better)
