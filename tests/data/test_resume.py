@@ -242,7 +242,7 @@ def test_another_seed_is_refused_in_words(killed: Path, product_set: Path, tmp_p
 def test_run_stopped_by_max_steps_in_mid_epoch_goes_on_with_the_next_epoch_after_it(
     when: str, product_set: Path, tmp_path: Path
 ) -> None:
-    """Lightning ends the epoch when it stops: what is resumed must be that epoch's rest, and then the next epoch, not one later."""
+    """Lightning ends the epoch when it stops: what is resumed must be its rest, and then the next epoch, not one later."""
 
     def data() -> ShardDataModule:
         return ShardDataModule(train=str(product_set), batch_size=4, num_workers=0, seed=SEED)
