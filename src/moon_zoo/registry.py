@@ -113,6 +113,19 @@ _OWN: dict[str, tuple[Entry, ...]] = {
         Entry("vlguard", "moon_zoo.sources.vlguard:VLGuardSource", "VLGuard: safe and unsafe images and instructions"),
         Entry("figstep", "moon_zoo.sources.figstep:FigStepSource", "FigStep: requests in images, with benign twins"),
         Entry("xstest", "moon_zoo.sources.xstest:XSTestSource", "XSTest: safe prompts that look unsafe"),
+        Entry(
+            "followupqg", "moon_zoo.sources.followupqg:FollowupQGSource", "FollowupQG: what people asked next, cleaned"
+        ),
+        Entry(
+            "follow_up_table",
+            "moon_zoo.sources.follow_up_table:FollowUpTableSource",
+            "a table of questions, answers and follow-ups",
+        ),
+        Entry(
+            "follow_up_knowledge",
+            "moon_zoo.sources.follow_up_knowledge:FollowUpKnowledgeSource",
+            "follow-ups of your own, with knowledge found for them",
+        ),
         Entry("shop", "moon_zoo.sources.shop:ShopSource", "the simulated shop"),
     ),
 }
