@@ -49,7 +49,6 @@ def _fast(kind: type[nn.Module]) -> type[nn.Module]:
                 if (
                     hidden_states.device.type != "cpu"
                     or hidden_states.dtype == torch.float64
-                    or not torch.is_grad_enabled()
                     or torch.compiler.is_compiling()
                 ):
                     return super().forward(hidden_states)
