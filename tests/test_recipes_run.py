@@ -21,6 +21,10 @@ SMALL_DREAM = [
     *SMALL_MOON[:6],
     *("--model.max_prompt_tokens", "160", "--model.observing_tokens", "200", "--model.generation_samples", "2"),
 ]
+SMALL_FOLLOWUP = [
+    *("--model.vocab_size", "300", "--model.generation_samples", "2", "--model.backbone_options"),
+    "{hidden_size: 16, num_hidden_layers: 1, num_attention_heads: 2, num_key_value_heads: 1, intermediate_size: 16}",
+]
 FAST = [
     "--data.num_workers",
     "0",
@@ -76,6 +80,35 @@ def save_qwen(folder: Path) -> Path:
     return folder
 
 
+def save_lm(folder: Path, architecture: str) -> Path:
+    """A language model of a few thousand weights with its tokenizer, as the transformers library saves them."""
+    import torch
+    from transformers import PreTrainedTokenizerFast
+
+    from moon_zoo.nn.writing.lm import build_lm
+    from moon_zoo.nn.writing.tokenizer import WritingTokenizer
+
+    torch.manual_seed(0)
+    tokenizer = WritingTokenizer.train(["red mug", "blue lamp", "green shirt number 1"], 300)
+    numbers = {
+        "causal": {
+            "hidden_size": 16,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 1,
+            "intermediate_size": 16,
+        },
+        "seq2seq": {"d_model": 16, "num_layers": 1, "num_decoder_layers": 1, "num_heads": 2, "d_kv": 8, "d_ff": 16},
+    }[architecture]
+    lm = build_lm(architecture=architecture, options=numbers, vocab_size=300, pad_id=0, end_id=2)  # type: ignore[arg-type]
+    lm.save_pretrained(folder)
+    words = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer._tokenizer, pad_token="<|endoftext|>", eos_token="<|im_end|>"
+    )
+    words.save_pretrained(folder)
+    return folder
+
+
 MOON_ON_THE_SHOP = ("quickstart", "search", "parts", "pretraining", "post_training_1", "post_training_2")
 MOON_ON_GROCERIES = ("grocery_pretraining", "grocery_post_training_1", "grocery")
 
@@ -86,6 +119,8 @@ def tiny(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, list[str]]
     products, searches, items, pairs = (
         str(request.getfixturevalue(name)) for name in ("product_set", "search_set", "item_set", "preference_set")
     )
+
+    asked = str(request.getfixturevalue("follow_up_set"))
 
     def splits(queries: str) -> list[str]:
         return [word for split in ("train", "val") for word in (f"--data.{split}", queries)]
@@ -130,6 +165,16 @@ def tiny(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, list[str]]
             ),
             *splits(pairs),
         ],
+        "followup/quickstart": [*SMALL_FOLLOWUP, "--data.num_follow_ups", "60"],
+        "followup/followupqg": [*SMALL_FOLLOWUP, *splits(asked)],
+        **{
+            f"followup/{name}": [
+                *("--model.backbone", str(save_lm(tmp_path / name, architecture)), "--model.generation_samples", "2"),
+                *("--trainer.precision", "32-true", "--trainer.accumulate_grad_batches", "1"),
+                *splits(asked),
+            ]
+            for name, architecture in (("bart_large", "seq2seq"), ("qwen2_5_3b", "causal"))
+        },
         "dual_flow/quickstart": [*SMALL_IMAGE, "--data.num_products", "20", "--data.photo_px", "48"],
         "dual_flow/search": [*SMALL_IMAGE, *shop, "--data.photo_px", "48"],
         "dual_flow/grocery": [*SMALL_IMAGE, *splits(searches), "--data.gallery", items],
@@ -187,7 +232,7 @@ def test_recipe_trains_and_validates(name: str, tiny: dict[str, list[str]], tmp_
         assert main(["fit", "--config", first, "--run", str(tmp_path / "first"), "--quiet", *FAST, *tiny[first]]) == 0
     assert main(["fit", "--config", name, "--run", str(run), "--quiet", *FAST, *tiny[name], *always]) == 0
     figures = json.loads((run / "metrics.json").read_text("utf-8"))
-    if name.startswith("dream/"):
+    if name.startswith(("dream/", "followup/")):
         assert 0 < figures["val/loss"] < 100
     else:
         assert 0 <= figures.get("val/auc", figures.get("val/photo_to_product/recall@1", -1)) <= 1

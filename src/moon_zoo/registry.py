@@ -80,6 +80,11 @@ _OWN: dict[str, tuple[Entry, ...]] = {
             "dream", "moon_zoo.models.dream.module:Dream", "a multimodal assistant that notices risks and stays helpful"
         ),
         Entry("dual_flow", "moon_zoo.models.dual_flow.module:DualFlow", "two towers, image and text, contrastive"),
+        Entry(
+            "followup",
+            "moon_zoo.models.followup.module:Followup",
+            "asks the next question, with knowledge from outside",
+        ),
         Entry("mim", "moon_zoo.models.mim.module:Mim", "content interest in click prediction, over frozen embeddings"),
         Entry(
             "moon", "moon_zoo.models.moon.module:Moon", "a generative multimodal LLM with guided experts, as an encoder"

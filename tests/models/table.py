@@ -83,6 +83,21 @@ TINY_DREAM: dict[str, Any] = {
     "generation_samples": 4,
 }
 
+TINY_FOLLOWUP: dict[str, Any] = {
+    "backbone_options": {
+        "hidden_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "intermediate_size": 32,
+    },
+    "vocab_size": 300,
+    "max_tokens": 80,
+    "max_follow_up_tokens": 24,
+    "generation_samples": 4,
+    "beams": 2,
+}
+
 MODELS: tuple[Row, ...] = (
     Row(
         "dream",
@@ -107,6 +122,14 @@ MODELS: tuple[Row, ...] = (
             "queue_size": 12,
             "micro_batch_size": 2,
         },
+    ),
+    Row(
+        "followup",
+        kind="follow_up",
+        init_args=TINY_FOLLOWUP,
+        metric="val/follow_up/knowledge_use",
+        columns=("follow_up", "knowledge", "concept"),
+        exact_init_args={"knowledge": "none", "length_groups": 2},
     ),
     Row(
         "mim",

@@ -15,6 +15,7 @@ ABOUT = """\
 usage: moon-zoo study exchange-rate --to DIR [options]
        moon-zoo study scaling --to DIR [options]
        moon-zoo study ablations --to DIR --config RECIPE --overlays NAME [NAME ...] [options]
+       moon-zoo study followup --to DIR [--config RECIPE] [options]
 
 An experiment of many ordinary commands, carried out one by one into a folder, with a table, study.json, study.csv and
 pictures at the end. It may be stopped at any time: the same command goes on where it was.
@@ -22,6 +23,7 @@ pictures at the end. It may be stopped at any time: the same command goes on whe
   exchange-rate   what a point of recall buys in AUC: embeddings of several checkpoints, a click model on each
   scaling         how errors fall with training samples, negatives, history length or training rows
   ablations       what a recipe's parts are worth: the recipe, and the recipe with one thing changed at a time
+  followup        what knowledge does for follow-up questions: with, without, shuffled, and baselines without training
 
 examples:
   moon-zoo study exchange-rate --to studies/rate
@@ -73,6 +75,19 @@ ABLATIONS_EXAMPLES = """\
   moon-zoo study ablations --to studies/stages --config mim/pretraining --config mim/c_sft --overlays one_tower.yaml \\
       --from-stage 2 --beside dual_flow/search --seeds 5
   moon-zoo study ablations --to studies/late --config mim/c_sft --ckpt_path runs/mim/pretraining/1 --overlays no_queue.yaml
+"""
+
+FOLLOWUP_ABOUT = """\
+Train a recipe of followup with its knowledge and without, with several seeds; ask with each on the recipe's `predict` set, and
+once more with knowledge shuffled among samples, a control that must fall to the model without. Beside them: the question
+copied, the follow-up of the nearest training question, and of a named backbone the model before any training. One table of all
+figures with intervals; `+` or `-` marks where the full method is higher or lower by more than luck (paired bootstrap over
+samples)."""
+
+FOLLOWUP_EXAMPLES = """\
+  moon-zoo study followup --to studies/followup
+  moon-zoo study followup --to studies/followup --dry-run
+  moon-zoo study followup --to studies/followupqg --config followup/followupqg --seeds 1
 """
 
 
@@ -216,10 +231,27 @@ def _ablations_parser() -> Arguments:
     return parser
 
 
+def _followup_parser() -> Arguments:
+    parser = Arguments("study followup", FOLLOWUP_ABOUT, FOLLOWUP_EXAMPLES)
+    _of_every_study(parser, seeds=3, of="model")
+    parser.add_argument(
+        "--config",
+        "-c",
+        metavar="RECIPE",
+        action="append",
+        help="by path or shipped name, later ones win (followup/quickstart)",
+    )
+    parser.add_argument(
+        "--set", metavar="KEY=VALUE", action="append", default=[], help="a setting of every run; again for more"
+    )
+    return parser
+
+
 PARSERS: dict[str, Callable[[], Arguments]] = {
     "exchange-rate": _exchange_parser,
     "scaling": _scaling_parser,
     "ablations": _ablations_parser,
+    "followup": _followup_parser,
 }
 
 

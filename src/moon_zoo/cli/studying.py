@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from moon_zoo import recipes
-from moon_zoo.cli import studying_ablations
+from moon_zoo.cli import studying_ablations, studying_follow_ups
 from moon_zoo.cli.output import print_json, print_table, say
 from moon_zoo.cli.train import command_line
 from moon_zoo.errors import RecipeError, UsageError
@@ -173,9 +173,14 @@ def _scaling(options: argparse.Namespace) -> tuple[list[Step], Any]:
     return steps, finish
 
 
-PLANS = {"exchange-rate": _exchange_rate, "scaling": _scaling, "ablations": studying_ablations.plan}
+PLANS = {
+    "exchange-rate": _exchange_rate,
+    "scaling": _scaling,
+    "ablations": studying_ablations.plan,
+    "followup": studying_follow_ups.plan,
+}
 
-UNTIMED = ("ablations",)
+UNTIMED = ("ablations", "followup")
 """Studies of any recipe: how long one takes is known once it has run."""
 
 

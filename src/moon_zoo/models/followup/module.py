@@ -133,7 +133,9 @@ class Followup(ZooModule):
         )
         self.save_hyperparameters(ignore=["optimizer", "lr_scheduler"])
         if gradient_checkpointing:
-            lm.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            enable = getattr(lm, "activation_checkpointing_enable", None)  # its name from transformers 5.2 on
+            # not reentrant, as DDP wants it
+            (enable or lm.gradient_checkpointing_enable)({"use_reentrant": False})
         if lora is not None:
             unknown = sorted(lora.keys() - set(LORA_SETTINGS))
             if unknown:
