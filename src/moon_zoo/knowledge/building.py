@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import marshal
 import os
 import secrets
 import sqlite3
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +25,7 @@ from moon_zoo.knowledge.store import APPLICATION_ID, VERSION, folded
 BATCH: Final = 20_000
 """Pages or links that are handed to SQLite together."""
 CACHE_KIB: Final = 65_536
+INDEX_BYTES: Final = 32 << 20
 MOST_SUMMARY: Final = 2_000
 """Characters of a summary that are kept."""
 MOST_TITLE: Final = 300
@@ -31,6 +33,8 @@ MOST_TITLE: Final = 300
 
 RELATED: Final = "{head} links to {tail}"
 """How links are told that say nothing else."""
+
+_INFINITY: Final = float("inf")
 
 Watch = Callable[[int], object]
 """Is told how many more pages and links were taken."""
@@ -117,14 +121,21 @@ class StoreWriter:
             weight: How close they are, above 0.
             phrase: How they are related, with ``{head}`` and ``{tail}`` for the titles of source and target.
         """
-        if not 0 < weight < float("inf"):
-            self.skipped["a link without a usable weight"] += 1
-            return
-        if source == target:
-            self.skipped["a link of a page to itself"] += 1
-            return
-        relation = self._relations.setdefault(phrase, len(self._relations))
-        self._links.append((source, target, float(weight), relation))
+        self.links_from(source, ((target, weight, phrase),))
+
+    def links_from(self, source: str, links: Iterable[tuple[str, float, str]]) -> None:
+        """Take several links of one page: target, weight and phrase of each, as in `link`."""
+        relations = self._relations
+        for target, weight, phrase in links:
+            if not 0 < weight < _INFINITY:
+                self.skipped["a link without a usable weight"] += 1
+            elif source == target:
+                self.skipped["a link of a page to itself"] += 1
+            else:
+                relation = relations.get(phrase)
+                if relation is None:
+                    relation = relations[phrase] = len(relations)
+                self._links.append((source, target, float(weight), relation))
         if len(self._links) >= BATCH:
             self._flush()
 
@@ -160,15 +171,18 @@ class StoreWriter:
         self._db.execute("ATTACH ? AS waiting", (str(self._waiting),))
         self._db.execute("PRAGMA waiting.journal_mode = OFF")
         self._db.execute("PRAGMA waiting.synchronous = OFF")
-        self._db.execute("CREATE TABLE waiting.links (source TEXT, target TEXT, weight REAL, relation INTEGER)")
+        self._db.execute("CREATE TABLE waiting.links (source INTEGER, target INTEGER, weight REAL, relation INTEGER)")
+        self._db.execute("CREATE TABLE waiting.keys (hash INTEGER PRIMARY KEY, id INTEGER)")
         self._db.execute(
             "CREATE TABLE pages (id INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, title TEXT NOT NULL, "
             "summary TEXT NOT NULL, folded TEXT NOT NULL)"
         )
         self._db.execute(
             "CREATE VIRTUAL TABLE words USING fts5(title, summary, content='pages', content_rowid='id', "
-            "tokenize='unicode61 remove_diacritics 2')"
+            "tokenize='unicode61 remove_diacritics 2', columnsize=0)"
         )
+        # Words are gathered in memory before they go to disk; the default of 1 MB means many small pieces to be merged.
+        self._db.execute("INSERT INTO words (words, rank) VALUES ('hashsize', ?)", (INDEX_BYTES,))
         self._db.execute("BEGIN")
 
     def _flush(self) -> None:
@@ -191,7 +205,11 @@ class StoreWriter:
                 self._take("pages", self._pages)
                 self._pages = []
             if self._links:
-                self._db.executemany("INSERT INTO waiting.links VALUES (?, ?, ?, ?)", self._links)
+                # The keys' hashes are integers of 64 bits, valid for this process alone: enough until the pages are known.
+                self._db.executemany(
+                    "INSERT INTO waiting.links VALUES (?, ?, ?, ?)",
+                    [(hash(source), hash(target), weight, which) for source, target, weight, which in self._links],
+                )
                 self._take("links", self._links)
                 self._links = []
             self._db.execute("COMMIT")
@@ -200,7 +218,8 @@ class StoreWriter:
             raise self._failed(error) from error
 
     def _take(self, what: str, rows: list[Any]) -> None:
-        self._hash.update(json.dumps([what, rows], ensure_ascii=True).encode())
+        # Version 2 of the format writes values alone (later ones also which objects were shared); json takes ten times as long.
+        self._hash.update(marshal.dumps((what, rows), 2))
 
     def _count(self, number: int, reason: str) -> None:
         if number > 0:
@@ -208,17 +227,15 @@ class StoreWriter:
 
     def _finish(self) -> None:
         self._flush()
+        self._db.create_function("hash_of", 1, hash, deterministic=True)
+        self._db.execute("INSERT OR IGNORE INTO waiting.keys SELECT hash_of(key), id FROM pages")
         self._db.execute(
-            "CREATE TABLE links AS SELECT a.id AS source, b.id AS target, max(w.weight) AS weight, w.relation AS relation "
-            "FROM waiting.links w JOIN pages a ON a.key = w.source JOIN pages b ON b.key = w.target "
-            "GROUP BY a.id, b.id, w.relation"
+            "CREATE TABLE links AS SELECT a.id AS source, b.id AS target, w.weight AS weight, w.relation AS relation "
+            "FROM waiting.links w JOIN waiting.keys a ON a.hash = w.source JOIN waiting.keys b ON b.hash = w.target"
         )
         (self.links,) = self._db.execute("SELECT count(*) FROM links").fetchone()
-        (waiting,) = self._db.execute(
-            "SELECT count(*) FROM waiting.links WHERE source NOT IN (SELECT key FROM pages) "
-            "OR target NOT IN (SELECT key FROM pages)"
-        ).fetchone()
-        self._count(waiting, "a link that leads to no page")
+        (waited,) = self._db.execute("SELECT count(*) FROM waiting.links").fetchone()
+        self._count(waited - self.links, "a link that leads to no page")
         self._db.execute("CREATE INDEX links_source ON links (source, weight DESC)")
         self._db.execute("CREATE INDEX links_target ON links (target, weight DESC)")
         self._db.execute("CREATE INDEX pages_folded ON pages (folded)")

@@ -11,9 +11,8 @@ import json
 import xml.etree.ElementTree as ET
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from moon_zoo.knowledge.building import RELATED, StoreWriter, Watch
 from moon_zoo.knowledge.lines import lines
@@ -27,8 +26,7 @@ PREFIX: Final = "Wikipedia: "
 _SUMMARIES: Final = ("summary", "abstract", "text")
 
 
-@dataclass(frozen=True, slots=True)
-class DumpPage:
+class DumpPage(NamedTuple):
     """A page with its links: key of the other, weight and how they are related."""
 
     key: str
@@ -58,8 +56,8 @@ def add_dump(store: StoreWriter, path: Path, *, watch: Watch | None = None) -> N
     taken = 0
     for page in pages(path, store.skipped):
         store.page(page.key, page.title, page.summary)
-        for target, weight, phrase in page.links:
-            store.link(page.key, target, weight, phrase)
+        if page.links:
+            store.links_from(page.key, page.links)
         taken += 1
         if watch is not None and taken % 1000 == 0:
             watch(1000)
@@ -89,13 +87,11 @@ def _json_page(record: Any) -> DumpPage | None:
     key = record.get("key", record["title"])
     if not isinstance(summary, str) or not isinstance(links, list) or not isinstance(key, (str, int)):
         return None
-    found = [_json_link(one) for one in links[:MOST_LINKS]]
+    found = [(_key(one), 1.0, RELATED) if type(one) is str else _json_link(one) for one in links[:MOST_LINKS]]
     return DumpPage(_key(str(key)), record["title"], summary, tuple(one for one in found if one is not None))
 
 
 def _json_link(given: Any) -> tuple[str, float, str] | None:
-    if isinstance(given, str):
-        return _key(given), 1.0, RELATED
     if not isinstance(given, dict):
         return None
     target, weight, reason = given.get("target"), given.get("weight", 1.0), given.get("reason")
