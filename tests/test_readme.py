@@ -24,11 +24,16 @@ TINY_MOON = (
     "intermediate_size: 16}}' --model.vocab_size 300 --model.matryoshka [8]"
 )
 TINY_DREAM = f"{TINY_MOON.removesuffix(' --model.matryoshka [8]')} --model.max_prompt_tokens 160"
+TINY_FOLLOWUP = (
+    "--model.vocab_size 300 --model.generation_samples 2 --model.backbone_options '{hidden_size: 16, num_hidden_layers: 1, "
+    "num_attention_heads: 2, num_key_value_heads: 1, intermediate_size: 16}' --data.num_follow_ups 120"
+)
 TINY_CLICKS = "--data.num_products 40 --data.num_users 20 --data.num_impressions 400"
 TINY = {
     "dual_flow/quickstart": f"{TINY_TOWERS} {TINY_SHOP}",
     "dream/instruction_tuning": f"{TINY_DREAM} {TINY_SHOP}",
     "dream/sft": f"{TINY_DREAM} {TINY_SHOP} --model.observing_tokens 200",
+    "followup/quickstart": TINY_FOLLOWUP,
     "mim/pretraining": f"{TINY_TOWERS} {TINY_SHOP}",
     "mim/c_sft": f"{TINY_TOWERS} {TINY_SHOP}",
     "mim/cube": TINY_CLICKS,
