@@ -107,6 +107,13 @@ def test_without_knowledge_the_place_stays_empty_and_the_rest_is_as_it_was() -> 
     assert bare == without
 
 
+def test_a_model_without_knowledge_is_shown_none_when_it_is_asked_either() -> None:
+    inputs = tiny(knowledge="none").inputs
+    texts = {"question": "is it new?", "answer": "yes.", "knowledge": "glaze: a coat."}
+    assert "glaze" not in inputs.text(*inputs.asked([texts]))[0]
+    assert "glaze" in tiny().inputs.text(*tiny().inputs.asked([texts]))[0]
+
+
 def test_shuffled_knowledge_is_another_samples_and_figures_still_know_ones_own() -> None:
     inputs = tiny(knowledge="shuffled").inputs
     samples = [make_follow_up(number) for number in range(6)]

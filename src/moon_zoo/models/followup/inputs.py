@@ -210,6 +210,8 @@ class FollowupInputs:
         Returns:
             int64 ids and a bool mask, ``(texts, length)``.
         """
+        if self.knowledge == "none":  # what was never seen in training is not shown now
+            texts = [{**one, "knowledge": ""} for one in texts]
         return _padded([self._composed(self._fitted(one)[0]) for one in texts], self.tokenizer.pad_id)
 
     def text(self, ids: Tensor, mask: Tensor) -> list[str]:
