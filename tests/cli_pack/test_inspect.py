@@ -223,3 +223,27 @@ def test_after_packing_conversations_the_next_command_fine_tunes_on_them(tmp_pat
 def test_boxes_of_conversations_are_not_looked_for(conversations, tmp_path, capsys):
     assert main(["pack", "boxes", str(conversations), "--to", str(tmp_path / "boxed")]) == 2
     assert "a set of kind instruction has no photos of products" in capsys.readouterr().err
+
+
+def test_follow_ups_are_shown_with_the_knowledge_behind_them(tmp_path, capsys):
+    words = ["--kind", "follow_up", "--num-follow-ups", "40"]
+    assert main(["pack", "shop", *words, "--to", str(tmp_path / "shop")]) == 0
+    said = capsys.readouterr().err
+    assert "packed 40 samples" in said
+    assert "moon-zoo fit --config followup/" in said
+    store = ["--store", str(tmp_path / "shop" / "knowledge.sqlite")]
+    assert main(["pack", "follow_up_knowledge", str(tmp_path / "shop"), *store, "--to", str(tmp_path / "out")]) == 0
+    capsys.readouterr()
+    assert inspect(tmp_path / "out", "--sheet", tmp_path / "sheet.png") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "train:      knowledge: shop (32)" in lines
+    (line,) = (line for line in lines if line.startswith("test:       knowledge by shop, deterministic: 4 found, true"))
+    assert line.endswith("of 4")
+    sample = IndexedShards(tmp_path / "shop" / "train")[0]
+    assert [text for _, text in card(sample).words if text] == [
+        sample.question,
+        sample.answer,
+        f"next: {sample.follow_up}",
+        f"shop: {sample.knowledge.text}",
+    ]
+    assert inspect(tmp_path / "out", "--sheet", tmp_path / "sheet.png", "--beside", tmp_path / "out") == 2

@@ -127,6 +127,8 @@ def _print_as_text(path: str, about: Mapping[str, Mapping[str, Any]]) -> None:
     for name, one in about.items():
         if "boxes" in one["extra"]:
             print(f"{name + ':':<12}{_boxes_line(one['extra']['boxes'])}")
+        if isinstance(one["extra"].get("knowledge"), Mapping):
+            print(f"{name + ':':<12}{_knowledge_line(one['extra']['knowledge'])}")
     for name, one in about.items():
         for line in _vocabulary_lines(one["vocabularies"]) if one["kind"] != ROWS else ():
             print(f"{name + ':':<12}{line}")
@@ -159,6 +161,16 @@ def _boxes_line(record: Mapping[str, Any]) -> str:
     overlaps = [f"{role} {one['mean_iou']:.3f}" for role, one in record.get("overlap", {}).items()]
     with_known = f"; mean IoU with boxes known before: {', '.join(overlaps)}" if overlaps else ""
     return f"boxes by {detector}: {', '.join(counts)}{with_known}"
+
+
+def _knowledge_line(record: Mapping[str, Any]) -> str:
+    """What `moon-zoo pack follow_up_knowledge` noted of a set."""
+    settings = record.get("settings", {})
+    how = [f"{settings[name]}" for name in ("source", "mode") if name in settings]
+    counts = [f"{record[name]:,} {name}" for name in ("found", "nothing found") if record.get(name)]
+    if record.get("concept known"):
+        counts.append(f"true concept in {record.get('concept right', 0):,} of {record['concept known']:,}")
+    return f"knowledge by {', '.join(how)}: {', '.join(counts)}"
 
 
 def _vocabulary_lines(vocabularies: Mapping[str, Any]) -> list[str]:
