@@ -14,7 +14,6 @@ import re
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,6 +28,8 @@ MOST_PAGES: Final = 50
 """Pages that a search gives at most."""
 MOST_LOOKED_AT: Final = 400
 """Of pages that match, how many are looked at for those with the shortest titles."""
+MOST_REASONS: Final = 3
+"""Links that tell what a page without a summary is."""
 MOST_WORDS: Final = 12
 """Of a topic or keyword, the rest is passed over."""
 MOST_KEYWORDS: Final = 8
@@ -167,7 +168,7 @@ class KnowledgeStore:
         page = self.page(page_key)
         if page is None:
             return ""
-        return page.summary or "; ".join(edge.reason for edge in islice(self.neighbours(page, 3), 3))
+        return page.summary or "; ".join(edge.reason for edge in self.neighbours(page, MOST_REASONS))
 
     # The file -----------------------------------------------------------------------------------------------------
 

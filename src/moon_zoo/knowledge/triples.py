@@ -59,6 +59,10 @@ EXTERNAL: Final = frozenset(("ExternalURL", "dbpedia"))
 
 OTHER_WEIGHT: Final = 0.5
 MOST_CHARACTERS: Final = 200
+"""Of a concept."""
+MOST_DEFINITIONS: Final = 200_000
+MOST_SEEN: Final = 1_000_000
+"""Definitions and concepts that are held in memory."""
 _NAME: Final = re.compile(r"[A-Za-z][\w-]{0,60}")
 _WORDS: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
@@ -140,10 +144,6 @@ def add_triples(store: StoreWriter, path: Path, *, language: str = "en", watch: 
             watch(1000)
     if watch is not None:
         watch(taken % 1000)
-
-
-MOST_DEFINITIONS: Final = 200_000
-MOST_SEEN: Final = 1_000_000
 
 
 def said(relation: str) -> tuple[str, float]:
