@@ -312,9 +312,7 @@ class ShardDataModule(L.LightningDataModule):
         batch = self.batch_size * self._rank_and_world()[1]
         samples = len(self.shards("train"))
         whole, left = samples // batch, (samples - state["samples_seen"]) // batch
-        if state["epoch"] > epochs["processed"] or (
-            state["samples_seen"] == 0 and current["processed"] > 0
-        ):
+        if state["epoch"] > epochs["processed"] or (state["samples_seen"] == 0 and current["processed"] > 0):
             left = 0  # the epoch is over; only its end is not booked yet
         shift = (whole - left) - current["processed"]
         if shift == 0:

@@ -91,8 +91,8 @@ class Moon(RetrievalModule):
         text_fields: What an item's text is made of, in order: title, category, attributes, description.
         text_priority: Which fields are given room first; what is last is cut first.
         attention: ``bidirectional`` or ``causal``. Writing is always causal.
-        pooling: ``tokens``: the embedding is the mean over all tokens; ``parts``: the mean of the photos' and the text's means, so
-            that photos of many tokens do not outweigh few words.
+        pooling: ``tokens``: the embedding is the mean over all tokens; ``parts``: the mean of the photos' and the text's means,
+            so that photos of many tokens do not outweigh few words.
         guidance: How experts are chosen: ``hard`` by field, ``additive`` field's expert beside the router's, ``none`` by the
             router alone; ``dense`` for no experts.
         num_experts: Experts of a layer, the category's and the attributes' included.

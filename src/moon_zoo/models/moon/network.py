@@ -1,8 +1,8 @@
 """One encoder for queries and products: a multimodal language model with guided experts, and the mean of what it sees.
 
 Source: MOON, arXiv:2508.11999, sections 3.2 and 3.3. Photos, crops and text go through the model in one sequence; the embedding
-is the mean over all last hidden states (not the last token's), pads left out. Length 1 is ours, as is the mean of the photos' and
-the text's means, in which a photo of many tokens does not outweigh a title of few.
+is the mean over all last hidden states (not the last token's), pads left out. Length 1 is ours, as is the mean of the photos'
+and the text's means, in which a photo of many tokens does not outweigh a title of few.
 """
 
 from __future__ import annotations
