@@ -74,7 +74,7 @@ def test_option_before_a_verb_exits_2(capsys: pytest.CaptureFixture[str]) -> Non
     [
         (["list", "recipez"], "did you mean: recipes"),
         (["list", "--jsn"], "did you mean: --json"),
-        (["show", "quickstrat"], "did you mean: mim/quickstart, moon/quickstart, dual_flow/quickstart"),
+        (["show", "quickstrat"], "did you mean: mim/quickstart, moon/quickstart, dream/quickstart"),
         (["show"], "the following arguments are required: name"),
         (["fit"], "no recipe given"),
         (["fit", "--config", "dual_flow/quikstart"], "did you mean: dual_flow/quickstart"),

@@ -7,7 +7,7 @@ from pathlib import Path
 from moon_zoo.cli.arguments import Arguments
 from moon_zoo.errors import UsageError
 
-summary = "teach an assistant by its own judged answers, round by round; evaluate it"
+summary = "teach an assistant by its own judged answers; evaluate it"
 
 STAGES = {
     "evaluate": "how an assistant deals with risks, as figures with their intervals",

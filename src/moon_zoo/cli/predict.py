@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-summary = "a run's outputs, written as Parquet; or the question that follows an answer"
+summary = "a run's outputs as Parquet; or the question after an answer"
 
 
 def run(args: list[str]) -> int:
