@@ -39,7 +39,7 @@ TINY = {
     "mim/cube": TINY_CLICKS,
     **{
         f"moon/{name}": f"{TINY_MOON} {TINY_SHOP}"
-        for name in ("quickstart", "pretraining", "post_training_1", "post_training_2")
+        for name in ("quickstart", "search", "pretraining", "post_training_1", "post_training_2")
     },
     "my.yaml": f"{TINY_TOWERS} --model.image_tower resnet10t --model.queue_size 0",
 }

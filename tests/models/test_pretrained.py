@@ -27,6 +27,7 @@ from tests.cli.tiny import OtherModel, TinyInputs, TinyModel
 from tests.models.table import MODELS, TINY_TOWERS, Row
 
 REPOSITORY = Path(__file__).parents[2]
+DUAL_FLOW = next(row for row in MODELS if row.name == "dual_flow")
 
 
 def build(row: Row, shards: Path, **init_args: Any) -> ZooModule:
@@ -55,7 +56,7 @@ def outputs(module: ZooModule, batch: dict[str, Tensor]) -> dict[str, Tensor]:
 
 @pytest.fixture(scope="module")
 def flow(search_set: Path) -> DualFlow:
-    module = build(MODELS[0], search_set)
+    module = build(DUAL_FLOW, search_set)
     assert isinstance(module, DualFlow)
     return module
 
@@ -162,7 +163,7 @@ def test_fingerprint_tells_weights_and_inputs_apart() -> None:
 
 
 def test_queue_of_negatives_is_not_part_of_the_model(search_set: Path, tmp_path: Path) -> None:
-    module = build(MODELS[0], search_set, queue_size=6)
+    module = build(DUAL_FLOW, search_set, queue_size=6)
     folder = module.save_pretrained(tmp_path / "saved")
     assert not [name for name in load_file(folder / "model.safetensors") if "queue" in name]
     assert ZooModule.from_pretrained(folder, queue_size=8).fingerprint() == module.fingerprint()

@@ -192,7 +192,7 @@ class _Planner:
         run = self.folder / "stages" / name
         words = ["fit", "--config", recipe, "--run", str(run)]
         words += ["--ckpt_path", start, "--allow_missing"] if start is not None else []
-        words += self._data(self.conversations) + _batch_size(recipe) + self._fit_settings()
+        words += _words(data_options(self.conversations, recipe)) + _words(fit_options(self.align))
         self._add(f"stages/{name}", words, run, seconds=150)
         return str(run)
 
@@ -216,7 +216,8 @@ class _Planner:
         self._add(f"{name}/pairs", words, pairs, seconds=2)
         run = place / "run"
         words = ["fit", "--config", align.preference, "--run", str(run), "--ckpt_path", policy, "--allow_missing"]
-        self._add(f"{name}/fit", words + self._data(str(pairs)) + self._fit_settings(), run, seconds=60)
+        words += _words(data_options(str(pairs))) + _words(fit_options(align))
+        self._add(f"{name}/fit", words, run, seconds=60)
         self._measure(f"round {number}", str(run), splits)
         kept = place / "policy"
         words = ["align", "promote", str(run), "--instead-of", policy, "--to", str(kept)]
@@ -240,15 +241,6 @@ class _Planner:
 
     def _evaluation(self, name: str, split: str) -> Path:
         return self.folder / "evaluations" / name.replace(" ", "-") / split
-
-    def _data(self, sets: str) -> list[str]:
-        return ["--data", "shards", "--data.train", f"{sets}/train", "--data.val", f"{sets}/val"]
-
-    def _fit_settings(self) -> list[str]:
-        words = ["--seed_everything", str(self.align.seed)]
-        for name, value in self.align.fit.items():
-            words += [f"--{name}", value if isinstance(value, str) else json.dumps(value)]
-        return words
 
     def _add(self, name: str, words: Sequence[str], writes: Path, *, seconds: float) -> None:
         """Every step needs all before it: what a round learns from depends on all that was done."""
@@ -274,9 +266,29 @@ class _Planner:
         return (json.dumps(merged, sort_keys=True, default=str) + "\n", *outside, *start)
 
 
-def _batch_size(recipe: str) -> list[str]:
-    """The recipe's own, which naming another class of data would drop."""
+def data_options(sets: str, recipe: str | None = None) -> dict[str, str]:
+    """Options of `moon-zoo fit` for a training on ``train`` and ``val`` of a folder of sets.
+
+    Args:
+        sets: The folder.
+        recipe: Whose batch size is kept, which naming another class of data would drop.
+    """
     from moon_zoo.recipes import load_recipe
 
-    size = ((load_recipe(recipe).get("data") or {}).get("init_args") or {}).get("batch_size")
-    return [] if size is None else ["--data.batch_size", str(size)]
+    options = {"data": "shards", "data.train": f"{sets}/train", "data.val": f"{sets}/val"}
+    size = (
+        None if recipe is None else ((load_recipe(recipe).get("data") or {}).get("init_args") or {}).get("batch_size")
+    )
+    return options if size is None else options | {"data.batch_size": str(size)}
+
+
+def fit_options(alignment: Alignment) -> dict[str, str]:
+    """Options of every `moon-zoo fit` of an alignment."""
+    options = {"seed_everything": str(alignment.seed)}
+    return options | {
+        name: value if isinstance(value, str) else json.dumps(value) for name, value in alignment.fit.items()
+    }
+
+
+def _words(options: Mapping[str, str]) -> list[str]:
+    return [word for name, value in options.items() for word in (f"--{name}", value)]

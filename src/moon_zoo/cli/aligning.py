@@ -77,6 +77,29 @@ class GoingOn(Carrier):
         return super().__call__(step)
 
 
+def trainings(recipe: recipes.Recipe) -> list[tuple[recipes.Recipe, bool]]:
+    """The recipes that an alignment trains by, each once, and whether their data are there before it begins.
+
+    Args:
+        recipe: The alignment's, merged.
+
+    Raises:
+        RecipeError: The alignment's settings have a mistake.
+    """
+    alignment = planning.read(recipe.values[KEY], ", ".join(map(recipes.shown, recipe.files)))
+    found = []
+    for name in dict.fromkeys((*alignment.stages, alignment.preference)):
+        training = recipes.load([name])
+        of_a_round = name == alignment.preference
+        if not of_a_round and alignment.conversations != planning.SHOP:
+            for option, value in planning.data_options(alignment.conversations, name).items():
+                training.tree = recipes.override(training.tree, option, value)
+        for option, value in planning.fit_options(alignment).items():
+            training.tree = recipes.override(training.tree, option, value)
+        found.append((training, not of_a_round))
+    return found
+
+
 def read(options: argparse.Namespace) -> planning.Alignment:
     """The alignment that a recipe and the command line say.
 

@@ -6,11 +6,15 @@ from typing import TYPE_CHECKING
 
 from moon_zoo.cli.arguments import Arguments
 from moon_zoo.cli.output import print_json, print_table, say
-from moon_zoo.errors import UsageError
+from moon_zoo.errors import Faults, UsageError
 
 if TYPE_CHECKING:
+    import argparse
+
+    from moon_zoo.cli.checks import Checked
     from moon_zoo.cli.dry_run import Estimate
     from moon_zoo.errors import ZooError
+    from moon_zoo.recipes import Recipe
 
 summary = "every mistake in a recipe and its memory, before time is spent"
 
@@ -55,35 +59,68 @@ def run(args: list[str]) -> int:
             f"--device-memory is {options.device_memory:g}", change="--device-memory to the GiB of a device"
         )
     recipe = read_recipe(options, read_overrides(parser, rest))
+    if recipe.tree.get("model") is None and recipe.tree.get("align") is not None:
+        return _check_alignment(recipe, options)
+    found = _check_training(recipe, options)
+    if options.json:
+        print_json(_as_json(recipe, found))
+        return 2 if found.faults else 0
+    _tell(recipe, found)
+    if found.faults:
+        raise Faults(found.faults)
+    return 0
+
+
+def _check_alignment(recipe: Recipe, options: argparse.Namespace) -> int:
+    """Each training of an alignment, after the settings of the alignment itself."""
+    from moon_zoo.cli import aligning
+
+    found = [
+        (training, _check_training(training, options, has_data=has_data))
+        for training, has_data in aligning.trainings(recipe)
+    ]
+    faults = [fault for _, checked in found for fault in checked.faults]
+    if options.json:
+        print_json([_as_json(*one) for one in found])
+        return 2 if faults else 0
+    for one in found:
+        _tell(*one)
+    if faults:
+        raise Faults(faults)
+    print(f"{recipe.name}: no faults found; next: moon-zoo align --config {' --config '.join(options.config)}")
+    return 0
+
+
+def _check_training(recipe: Recipe, options: argparse.Namespace, *, has_data: bool = True) -> Checked:
     from moon_zoo.cli import checks
 
-    found = checks.check(
+    return checks.check(
         recipe,
+        has_data=has_data,
         run=options.run,
         ckpt_path=options.ckpt_path,
         allow_missing=options.allow_missing,
         compare=options.compare,
         device_bytes=None if options.device_memory is None else int(options.device_memory * 2**30),
     )
-    if options.json:
-        print_json(
-            {
-                "faults": [_record(fault) for fault in found.faults],
-                "estimate": None if found.estimate is None else found.estimate.as_json(),
-                "not_measured": found.not_measured,
-            }
-        )
-        return 2 if found.faults else 0
+
+
+def _as_json(recipe: Recipe, found: Checked) -> dict[str, object]:
+    return {
+        "recipe": recipe.name,
+        "faults": [_record(fault) for fault in found.faults],
+        "estimate": None if found.estimate is None else found.estimate.as_json(),
+        "not_measured": found.not_measured,
+    }
+
+
+def _tell(recipe: Recipe, found: Checked) -> None:
     if found.estimate is not None:
         print_estimate(recipe.name, found.estimate)
     elif found.not_measured is not None:
         say(f"note: memory is not estimated: {found.not_measured}")
-    if found.faults:
-        from moon_zoo.errors import Faults
-
-        raise Faults(found.faults)
-    print(f"{recipe.name}: no faults found")
-    return 0
+    if not found.faults:
+        print(f"{recipe.name}: no faults found")
 
 
 def print_estimate(name: str, found: Estimate) -> None:

@@ -49,6 +49,7 @@ def check(
     allow_missing: bool = False,
     device_bytes: int | None = None,
     compare: bool = False,
+    has_data: bool = True,
 ) -> Checked:
     """Every fault found, and what a training takes.
 
@@ -59,6 +60,7 @@ def check(
         allow_missing: Whether it may lack weights of the model.
         device_bytes: Memory of a device; None for that of this machine's.
         compare: Whether settings that save memory are looked at as well.
+        has_data: Whether its data are there already; those of a later stage are yet to be made.
     """
     found = list(structure.faults(recipe))
     # What follows builds classes from the recipe, which has no meaning while its structure is wrong.
@@ -72,7 +74,7 @@ def check(
         found += device_faults(recipe)
         found += checkpoints.faults(checkpoint, None) if checkpoint is not None else ()
         return Checked([annotated(fault, recipe) for fault in found])
-    found += [*data_faults(recipe), *device_faults(recipe)]
+    found += [*(data_faults(recipe) if has_data else ()), *device_faults(recipe)]
     model, estimate, why = None, None, None
     try:
         model = dry_run.build(recipe)

@@ -154,7 +154,8 @@ def read_recipe(options: argparse.Namespace, overrides: list[tuple[str, str]]) -
         option in ("model", "model.class_path") for option, _ in overrides
     )
     below: recipes.Recipe | None = None
-    if options.run is not None and lacks_model and not begins:
+    of_alignment = lacks_model and recipe.tree.get("align") is not None
+    if options.run is not None and lacks_model and not begins and not of_alignment:
         below = recipes.load(str(run_folder.existing(options.run).config))
         below.name = Path(options.run).name
     elif lacks_model and chosen is not None:
