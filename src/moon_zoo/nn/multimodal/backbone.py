@@ -9,8 +9,10 @@ Source: MOON, arXiv:2508.11999, sections 3.2 and 3.3; bidirectional attention as
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -227,10 +229,10 @@ class MultimodalLM(nn.Module):
         """
         rotations = self.rotate(hidden, positions)
         options = self._attention_options(mask, hidden, attention)
+        if cache is not None:
+            options[_cache_argument(type(self.layers[0]))] = cache
         for layer in self.layers:
-            hidden = layer(
-                hidden, position_embeddings=rotations, past_key_values=cache, token_type=token_type, **options
-            )
+            hidden = layer(hidden, position_embeddings=rotations, token_type=token_type, **options)
         return self.text_model.norm(hidden)
 
     def _attention_options(self, mask: Tensor, hidden: Tensor, attention: Attention | Tensor) -> dict[str, Any]:
@@ -370,3 +372,9 @@ def _zero_of(module: nn.Module) -> Tensor:
     """Zero, with a gradient of zeros to every weight: all processes must have the same weights in their graphs."""
     weights: Iterable[nn.Parameter] = (weight for weight in module.parameters() if weight.requires_grad)
     return sum((weight.flatten()[0] * 0.0 for weight in weights), torch.zeros(()))
+
+
+@lru_cache
+def _cache_argument(layer: type[nn.Module]) -> str:
+    """What a layer calls the keys and values of the past: transformers renamed them in 5.24."""
+    return "cache" if "cache" in inspect.signature(layer.forward).parameters else "past_key_values"
