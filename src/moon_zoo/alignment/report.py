@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,14 @@ OF_ROUNDS = (
     "preference/accuracy",
     "preference/chosen_log_probability",
     "preference/kl",
+    "preference/chosen_reward",
     "preference/chosen_tokens",
     "preference/rejected_tokens",
 )
 """Figures of a round's training on its validating pairs."""
+
+SUNK = -0.5
+"""Chosen answers' mean reward (beta times the log ratio to the reference) under which a round is said to unlearn them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +100,11 @@ def collect(plan: Plan, records: Mapping[str, Record]) -> Report:
         rows.append(Row(one.name, one.split, found))
     rounds: list[Round] = []
     while f"round-{len(rounds) + 1}/policy" in records:
-        rounds.append(_round(len(rounds) + 1, records, rounds[-1] if rounds else None))
+        rounds.append(_round(len(rounds) + 1, records))
     return Report(rows, rounds, {name: record.seconds for name, record in records.items()})
 
 
-def _round(number: int, records: Mapping[str, Record], before: Round | None) -> Round:
+def _round(number: int, records: Mapping[str, Record]) -> Round:
     def numbers(stage: str) -> dict[str, float]:
         result = records[f"round-{number}/{stage}"].result
         return {name: value for name, value in result.items() if isinstance(value, (int, float))}
@@ -109,9 +113,9 @@ def _round(number: int, records: Mapping[str, Record], before: Round | None) -> 
     training = {name: fitted[f"val/{name}"] for name in OF_ROUNDS if f"val/{name}" in fitted}
     judged, pairs = numbers("judged"), numbers("pairs")
     alarms = []
-    chosen = "preference/chosen_log_probability"
-    if before is not None and training.get(chosen, 0.0) < before.training.get(chosen, 0.0) - 5:
-        alarms.append("chosen answers became much less likely than in the round before: a larger nll_anchor holds them")
+    reward = training.get("preference/chosen_reward", 0.0)  # on the same pairs, unlike another round's log-probability
+    if reward < SUNK:
+        alarms.append(f"chosen answers sank under the reference (reward {reward:.2f}): a larger nll_anchor holds them")
     if judged.get("unparsed_rate", 0.0) > 0.1:
         alarms.append(f"the judge left {judged['unparsed_rate']:.0%} of its questions unparsed")
     if pairs.get("pairs", 0) < 0.1 * max(1.0, numbers("samples").get("conversations", 1.0)):
@@ -123,7 +127,7 @@ def _round(number: int, records: Mapping[str, Record], before: Round | None) -> 
 
 
 def draw(report: Report, path: Path) -> None:
-    """Curves over stages and rounds: safe, effective, both, benign refusals; and how the rounds' trainings went.
+    """Three panels over stages and rounds: what judges count; how trainings on pairs went; how likely and long answers became.
 
     Args:
         report: Of an alignment.
@@ -134,7 +138,36 @@ def draw(report: Report, path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
+    figure, (left, middle, right) = pyplot.subplots(1, 3, figsize=(15, 4.2), layout="constrained")
+    _draw_shares(left, report)
+    _draw_rounds(
+        middle,
+        report,
+        {
+            "accuracy": (lambda one: one.training.get("preference/accuracy"), "o-"),
+            "margin (nats)": (lambda one: one.training.get("preference/margin"), "s-"),
+            "KL (nats)": (lambda one: one.training.get("preference/kl"), "^-"),
+            "chosen reward": (lambda one: one.training.get("preference/chosen_reward"), "v-"),
+            "judge's unparsed rate": (lambda one: one.judged.get("unparsed_rate"), "x:"),
+        },
+    )
+    middle.set(title="trainings on pairs, validating pairs of each round")
+    _draw_rounds(
+        right,
+        report,
+        {
+            "chosen log-probability (nats)": (lambda one: one.training.get("preference/chosen_log_probability"), "o-"),
+            "chosen length (tokens)": (lambda one: one.training.get("preference/chosen_tokens"), "s-"),
+            "rejected length (tokens)": (lambda one: one.training.get("preference/rejected_tokens"), "^-"),
+        },
+    )
+    right.set(title="answers of the pairs")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120)
+    pyplot.close(figure)
+
+
+def _draw_shares(axes: Any, report: Report) -> None:
     rows = [row for row in report.rows if row.split == "val"]
     places = range(len(rows))
     for name, colour in zip(SHARES, ("#1b7837", "#2166ac", "#e08214", "#b2182b"), strict=True):
@@ -142,18 +175,24 @@ def draw(report: Report, path: Path) -> None:
         middle = [100 * rows[place].figures[name] for place in there]
         low = [100 * rows[place].figures.get(f"{name}_low", rows[place].figures[name]) for place in there]
         high = [100 * rows[place].figures.get(f"{name}_high", rows[place].figures[name]) for place in there]
-        left.plot(there, middle, marker="o", color=colour, label=name.replace("_", " ").replace(" and ", " & "))
-        left.fill_between(there, low, high, color=colour, alpha=0.15, linewidth=0)
-    left.set_xticks(list(places), [row.name for row in rows])
-    left.set(ylabel="% of val's conversations, 95 % bounds", ylim=(-2, 102), title="what judges count")
-    left.legend(frameon=False)
+        axes.plot(there, middle, marker="o", color=colour, label=name.replace("_", " ").replace(" and ", " & "))
+        axes.fill_between(there, low, high, color=colour, alpha=0.15, linewidth=0)
+    refused = {f"round {one.number}" for one in report.rounds if not one.promoted}
+    axes.set_xticks(list(places), [row.name + ("\nnot kept" if row.name in refused else "") for row in rows])
+    axes.set(ylabel="% of val's conversations, 95 % bounds", ylim=(-2, 102), title="what judges count")
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False)
+
+
+def _draw_rounds(axes: Any, report: Report, curves: Mapping[str, tuple[Callable[[Round], float | None], str]]) -> None:
     names = [f"round {one.number}" for one in report.rounds]
-    for name, style in (("preference/accuracy", "o-"), ("preference/margin", "s--"), ("preference/kl", "^:")):
-        values = [one.training.get(name, float("nan")) for one in report.rounds]
-        right.plot(range(len(names)), values, style, label=name.removeprefix("preference/"))
-    right.set_xticks(range(len(names)), names)
-    right.set(title="trainings on pairs: accuracy, margin and KL in nats")
-    right.legend(frameon=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
-    pyplot.close(figure)
+    for label, (value, style) in curves.items():
+        values = [value(one) for one in report.rounds]
+        if any(found is not None for found in values):
+            axes.plot(
+                range(len(names)), [float("nan") if found is None else found for found in values], style, label=label
+            )
+    axes.set_xticks(range(len(names)), names)
+    axes.set_xlim(-0.5, max(len(names) - 0.5, 0.5))
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False)
