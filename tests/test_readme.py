@@ -89,8 +89,8 @@ def test_commands_of_the_page_run_in_order(page: Path, shop_owner: Path, capsys:
         words = shlex.split(command)[1:]
         if words[0] in ("inspect", "fit", "embed", "search", "predict") and "mine" in command:
             continue  # tests/test_five_commands.py and tests/models/mim run them
-        if words[0] == "study":
-            words += ["--dry-run"]  # tests/studies runs them
+        if words[0] == "study" or (words[0] == "align" and "--config" in words):
+            words += ["--dry-run"]  # tests/studies and tests/alignment run them
         if words[:2] == ["pack", "shop"]:
             words += shlex.split("--num-products 40 --photo-px 48")
         if words[0] == "fit" and "accelerators/gpu" in words:
