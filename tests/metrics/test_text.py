@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from moon_zoo.metrics import text
 from moon_zoo.metrics.text import Written
@@ -121,3 +123,37 @@ def test_coherence_windows_slide_word_by_word() -> None:
     vector = np.array([own, npmi])
     whole = vector + vector[::-1]
     assert found[0] == pytest.approx(vector @ whole / np.linalg.norm(vector) / np.linalg.norm(whole), abs=1e-6)
+
+
+@pytest.fixture(scope="module")
+def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An encoder that knows a few words, with random weights."""
+    from transformers import BertConfig, BertModel, BertTokenizer
+
+    folder = tmp_path_factory.mktemp("bert")
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "is", "the", "mug", "safe", "old", "?"]
+    BertTokenizer(vocab={word: place for place, word in enumerate(words)}).save_pretrained(folder)
+    torch.manual_seed(0)
+    numbers = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16}
+    BertModel(BertConfig(vocab_size=len(words), initializer_range=0.5, **numbers)).save_pretrained(folder)
+    return folder
+
+
+def test_bert_score_is_the_greedy_matching_of_the_encoders_states(bert: Path) -> None:
+    from transformers import AutoModel, AutoTokenizer
+
+    tokenizer, model = AutoTokenizer.from_pretrained(bert), AutoModel.from_pretrained(bert).eval()
+
+    def states(words: str) -> torch.Tensor:
+        with torch.no_grad():
+            found = model(**tokenizer(words, return_tensors="pt")).last_hidden_state[0, 1:-1]
+        return torch.nn.functional.normalize(found, dim=-1)
+
+    said, right = ["is the mug safe?", "mug?", "", "old mug"], ["is the mug old?", "is the mug old?", "mug?", "old mug"]
+    found = text.bert_score(said, right, str(bert))
+    for place in (0, 1):
+        close = states(said[place]) @ states(right[place]).T
+        precision, recall = close.max(1).values.mean(), close.max(0).values.mean()
+        assert found[place] == pytest.approx(float(2 * precision * recall / (precision + recall)), abs=1e-5)
+    assert found[2] == 0.0
+    assert found[3] == pytest.approx(1.0, abs=1e-5)

@@ -244,6 +244,11 @@ def _followup_parser() -> Arguments:
     parser.add_argument(
         "--set", metavar="KEY=VALUE", action="append", default=[], help="a setting of every run; again for more"
     )
+    parser.add_argument(
+        "--bert-score",
+        metavar="ENCODER",
+        help="a column of BERTScore by this encoder of transformers: hub name or folder",
+    )
     return parser
 
 

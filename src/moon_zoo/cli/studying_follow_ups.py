@@ -45,7 +45,7 @@ def plan(options: argparse.Namespace) -> tuple[list[Step], Finish]:
 
     def finish(folder: Folder, steps: Sequence[Step], records: Mapping[str, Record]) -> int:
         asked = follow_ups.questions_of(files, records, _training(recipe))
-        return _tell(follow_ups.collect(asked), folder, steps, records, as_json=options.json)
+        return _tell(follow_ups.collect(asked, bert=options.bert_score), folder, steps, records, as_json=options.json)
 
     return steps, finish
 

@@ -85,6 +85,30 @@ def rouge_l(prediction: Sequence[str], reference: Sequence[str]) -> float:
     return float(found["rougeL_fmeasure"])
 
 
+def bert_score(predictions: Sequence[str], references: Sequence[str], model: str) -> np.ndarray:
+    """BERTScore's F1 of each text beside its reference, float64 ``(texts,)``; 0 of an empty one.
+
+    Args:
+        predictions: What was written.
+        references: What was right.
+        model: An encoder of transformers, by hub name or folder. Figures of different encoders are not comparable.
+
+    Source: Zhang et al. 2020, arXiv:1904.09675, by torchmetrics, from the last layer, without weights by rarity.
+    """
+    _same_length(predictions, references)
+    from torchmetrics.text.bert import BERTScore
+
+    metric = BERTScore(model_name_or_path=model, truncation=True)
+    found = np.zeros(len(predictions))
+    for place, (said, right) in enumerate(zip(predictions, references, strict=True)):
+        if said.strip() and right.strip():
+            # Pair by pair: of several, torchmetrics 1.9 mixes up which text belongs to which (it sorts them by length).
+            metric.reset()
+            metric.update([said], [right])
+            found[place] = float(np.asarray(metric.compute()["f1"]).item())
+    return found
+
+
 def distinct(texts: Sequence[Sequence[str]], order: int) -> float:
     """Share of runs of ``order`` tokens that are different, over all texts together, in ``[0, 1]``; 0 for none.
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from moon_zoo.data.words import content_words, tokens
 from moon_zoo.errors import DataError
-from moon_zoo.metrics.text import Written, bleu, coherence, distinct, per_text
+from moon_zoo.metrics.text import Written, bert_score, bleu, coherence, distinct, per_text
 from moon_zoo.studies.running import Record
 from moon_zoo.studies.statistics import Interval
 from moon_zoo.studies.steps import Step
@@ -40,6 +40,7 @@ SHOWN: Final = (
     "bleu",
     "sentence_bleu",
     "rouge_l",
+    "bert_score",
     "distinct_1",
     "distinct_2",
     "consistency",
@@ -191,6 +192,7 @@ def collect(
     *,
     draws: int = DRAWS,
     seed: int = 0,
+    bert: str | None = None,
 ) -> Study:
     """Measure all methods on the samples that all of them have.
 
@@ -198,6 +200,7 @@ def collect(
         asked: Method and seed to what was asked, by key of the sample. The full method must be there.
         draws: Bootstrap draws.
         seed: Of the bootstrap.
+        bert: Encoder of BERTScore, by hub name or folder; None for no such column.
 
     Raises:
         DataError: The methods have no sample in common.
@@ -207,7 +210,7 @@ def collect(
         raise DataError("the methods have no samples in common", change="--overwrite, to ask again")
     measured: dict[str, list[tuple[dict[str, np.ndarray], dict[str, float]]]] = {}
     for (method, _), each in asked.items():
-        measured.setdefault(method, []).append(_measured([each[key] for key in keys]))
+        measured.setdefault(method, []).append(_measured([each[key] for key in keys], bert))
     drawn = np.random.default_rng(seed).integers(len(keys), size=(draws, len(keys)))
     means = {method: _over_seeds([values for values, _ in runs]) for method, runs in measured.items()}
     methods = []
@@ -221,7 +224,8 @@ def collect(
             if method != FULL and not np.isnan(means[FULL][name] - means[method][name]).all()
         }
         methods.append(Method(method, figures, intervals, differences, len(runs)))
-    return Study(methods, len(keys), _notes(methods))
+    notes = _notes(methods) + ([] if bert is None else [f"bert_score by {bert}"])
+    return Study(methods, len(keys), notes)
 
 
 def bootstrap(values: np.ndarray, drawn: np.ndarray) -> Interval:
@@ -290,7 +294,7 @@ def write_csv(found: Study, path: Path) -> Path:
     return path
 
 
-def _measured(written: Sequence[Written]) -> tuple[dict[str, np.ndarray], dict[str, float]]:
+def _measured(written: Sequence[Written], bert: str | None) -> tuple[dict[str, np.ndarray], dict[str, float]]:
     """Figures of each sample, and of the whole set."""
     each = per_text(written)
     said = [tokens(one.follow_up) for one in written]
@@ -299,6 +303,10 @@ def _measured(written: Sequence[Written]) -> tuple[dict[str, np.ndarray], dict[s
     each["consistency"] = coherence(topics, texts)
     whole = {"distinct_1": distinct(said, 1), "distinct_2": distinct(said, 2)}
     if all(one.reference for one in written):
+        if bert is not None:
+            each["bert_score"] = bert_score(
+                [one.follow_up for one in written], [one.reference for one in written], bert
+            )
         whole["bleu"] = bleu(said, [tokens(one.reference) for one in written])
     return each, whole
 
