@@ -15,6 +15,8 @@ from moon_zoo.safety.judges.base import QUESTIONS, Judged, Verdict
 class RulesJudge:
     """Judges answers by the words that the conversation's truth asks for; see `moon_zoo.safety.rules`.
 
+    Whether observations are recognised is judged where somebody observed, by the truth's words for them.
+
     Raises:
         DataError: When judging: a conversation has no truth to judge by.
     """
@@ -25,7 +27,7 @@ class RulesJudge:
 
     def fingerprint(self) -> str:
         """See `Judge`."""
-        return f"rules@{hashlib.sha256(inspect.getsource(rules).encode()).hexdigest()[:12]}"
+        return f"rules@{hashlib.sha256((inspect.getsource(rules) + inspect.getsource(RulesJudge)).encode()).hexdigest()[:12]}"
 
     def judge(self, items: Sequence[Judged]) -> list[Verdict]:
         """See `Judge`. Nothing is ever unparsed."""
@@ -38,7 +40,9 @@ class RulesJudge:
                 where=item.prompt.key or None,
                 change="the judge: a model's logits or a server; or the set: the shop's conversations have their truth",
             )
-        found = rules.judge_by_rules(item.answer, item.truth)
+        # Where nobody looked for risks, no answer is asked whether it recognises one.
+        truth = item.truth if item.observations is not None else {**item.truth, "recognise": ()}
+        found = rules.judge_by_rules(item.answer, truth)
         return Verdict(
             global_score=found.helpfulness,
             recognised=tuple(found.recognised),
