@@ -21,6 +21,9 @@ ITSELF = "itself"
 SHOP = "shop"
 """Conversations that the shop draws."""
 
+JUDGE_OPTIONS = ("verdict_from", "no_images", "timeout", "concurrency", "requests_per_second", "batch_size", "device")
+"""What ``judge_options`` may hold: options that both `moon-zoo align judge` and `align evaluate` have."""
+
 Observe = Literal["truth", "policy", "none"]
 OBSERVE: tuple[Observe, ...] = ("truth", "policy", "none")
 
@@ -48,6 +51,7 @@ class Alignment:
         judge_model: The judge's name on its server.
         judge_prompts: Set of prompts that a model judges with: ``full``, ``short`` or a folder.
         on_unavailable: What happens when the judge's server is down: ``raise`` or ``unparsed``.
+        judge_options: Further options of `moon-zoo align judge`, as ``{timeout: 20, requests_per_second: 2, no_images: true}``.
         aggregation: ``weighted`` or ``lexicographic``.
         global_weight: Weight of the global score.
         margin: Least difference of two scores that make a pair.
@@ -73,6 +77,7 @@ class Alignment:
     judge_model: str | None = None
     judge_prompts: str = "full"
     on_unavailable: str = "raise"
+    judge_options: Mapping[str, Any] = field(default_factory=dict)
     aggregation: str = "weighted"
     global_weight: float = 0.5
     margin: float = 0.1
@@ -89,6 +94,13 @@ class Alignment:
                 f"observe is {self.observe!r}; known: {', '.join(OBSERVE)}",
                 suggestions=did_you_mean(str(self.observe), OBSERVE),
                 change="observe",
+            )
+        unknown = [name for name in self.judge_options if name not in JUDGE_OPTIONS]
+        if unknown:
+            raise UsageError(
+                f"unknown option {unknown[0]!r} of the judge; known: {', '.join(JUDGE_OPTIONS)}",
+                suggestions=did_you_mean(unknown[0], JUDGE_OPTIONS),
+                change="judge_options",
             )
         if not self.stages and self.start is None:
             raise UsageError("there is no model to begin with", change="stages, or start to a checkpoint")
@@ -207,8 +219,7 @@ class _Planner:
             words += ["--limit", str(align.prompts_per_round), "--skip", str(align.prompts_per_round * (number - 1))]
         self._add(f"{name}/samples", words, sampled, seconds=60)
         words = ["align", "judge", str(sampled), "--to", str(judged), "--judge", align.judge]
-        words += ["--prompts", align.judge_prompts, "--on-unavailable", align.on_unavailable, "--assistant", policy]
-        words += ["--judge-model", align.judge_model] if align.judge_model is not None else []
+        words += ["--on-unavailable", align.on_unavailable, "--assistant", policy, *self._judge_options()]
         self._add(f"{name}/judged", words, judged, seconds=5)
         words = ["align", "pairs", str(judged), "--to", str(pairs), "--round", str(number)]
         words += ["--aggregation", align.aggregation, "--global-weight", str(align.global_weight)]
@@ -233,11 +244,19 @@ class _Planner:
             words += ["--max-new-tokens", str(self.align.max_new_tokens), "--split", split]
             words += ["--overwrite"]  # of rows that a killed one left behind, those of another model
             if self.align.judge != ITSELF:  # a judge that changes from round to round compares nothing
-                words += ["--judge", self.align.judge, "--prompts", self.align.judge_prompts]
-                words += ["--judge-model", self.align.judge_model] if self.align.judge_model is not None else []
+                words += ["--judge", self.align.judge, *self._judge_options()]
             step = f"evaluations/{name}/{split}"
             self._add(step, words, to, seconds=15)
             self.measured.append(Measured(name, split, step))
+
+    def _judge_options(self) -> list[str]:
+        """Of the judge of rounds and of evaluations alike."""
+        words = ["--prompts", self.align.judge_prompts]
+        words += ["--judge-model", self.align.judge_model] if self.align.judge_model is not None else []
+        for name, value in self.align.judge_options.items():
+            option = f"--{name.replace('_', '-')}"
+            words += ([option] if value else []) if isinstance(value, bool) else [option, str(value)]
+        return words
 
     def _evaluation(self, name: str, split: str) -> Path:
         return self.folder / "evaluations" / name.replace(" ", "-") / split

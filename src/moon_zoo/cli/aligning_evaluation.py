@@ -6,6 +6,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from moon_zoo.cli.aligning_judges import add_judge_options, judge_settings
 from moon_zoo.cli.arguments import Arguments
 from moon_zoo.cli.output import print_json, print_table, say
 from moon_zoo.errors import CheckpointError, UsageError
@@ -103,29 +104,12 @@ def _parser() -> Arguments:
     parser.add_argument("--split", default="test", metavar="NAME", help="what the figures' names begin with (test)")
     parser.add_argument("--device", default="auto", help="auto (a GPU where there is one), cpu, cuda, cuda:1 (auto)")
     judging = parser.add_argument_group("judging")
-    judging.add_argument("--judge", metavar="JUDGE", help="rules, words, itself, a checkpoint or a URL, as above")
-    judging.add_argument("--judge-model", metavar="NAME", help="the judge's name on its server")
+    add_judge_options(judging, default=None)
     judging.add_argument(
         "--ask",
         metavar="NAME[,NAME]",
         help="what a model is asked: global, observations, safe, effective, refusal (all of them)",
     )
-    judging.add_argument(
-        "--verdict-from",
-        choices=("json", "logprobs"),
-        default="json",
-        help="what a server's verdict is read from: a field of its answer, or log probabilities (json)",
-    )
-    judging.add_argument("--no-images", action="store_true", help="send a judge's server no images")
-    judging.add_argument(
-        "--on-unavailable",
-        choices=("raise", "unparsed"),
-        default="raise",
-        help="when the judge's server is down (raise)",
-    )
-    judging.add_argument("--timeout", metavar="SECONDS", type=float, default=60.0, help="for a server's answer (60)")
-    judging.add_argument("--concurrency", metavar="N", type=int, default=8, help="requests to a server at once (8)")
-    judging.add_argument("--requests-per-second", metavar="X", type=float, help="at most; as many as go if not said")
     observing = parser.add_argument_group("observing")
     observing.add_argument(
         "--observe", metavar="PASS[,PASS]", help="look for risks: in the image, in the text, or joint: image,text"
@@ -247,28 +231,16 @@ def _judge(
     from collections.abc import Mapping
 
     from moon_zoo.safety.judges.base import QUESTIONS
-    from moon_zoo.safety.judges.choosing import JudgeSettings, make_judge
+    from moon_zoo.safety.judges.choosing import make_judge
 
     name = options.judge
     if name is None:
         name = "rules" if len(conversations) and "help" in conversations[0].truth else "words"
         if not options.quiet:
             say(f"judged by {name}")
-    settings = JudgeSettings(
-        judge=name,
-        model=options.judge_model or "",
-        ask=QUESTIONS if options.ask is None else [one.strip() for one in options.ask.split(",")],
-        prompts=options.prompts,
-        batch_size=options.batch_size,
-        verdict_from=options.verdict_from,
-        images=not options.no_images,
-        on_unavailable=options.on_unavailable,
-        timeout_seconds=options.timeout,
-        concurrency=options.concurrency,
-        requests_per_second=options.requests_per_second,
-    )
+    ask = QUESTIONS if options.ask is None else [one.strip() for one in options.ask.split(",")]
     return make_judge(
-        settings,
+        judge_settings(options, ask, name),
         load=lambda source: model_of(source, options.device, "--judge"),
         itself=None if isinstance(assistant, Mapping) else assistant,
         cache=_cache(options),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from moon_zoo.cli.aligning_evaluation import Watching, model_of, only_set
+from moon_zoo.cli.aligning_judges import add_judge_options, judge_settings
 from moon_zoo.cli.arguments import Arguments
 from moon_zoo.cli.output import print_json, say
 from moon_zoo.cli.train import command_line
@@ -96,16 +97,10 @@ def judge(args: list[str]) -> int:
     )
     parser.add_argument("shards", metavar="SHARDS", help="what `align sample` made")
     _to(parser)
-    parser.add_argument(
-        "--judge", default="rules", metavar="JUDGE", help="rules, words, itself, a checkpoint or a URL (rules)"
-    )
-    parser.add_argument("--judge-model", metavar="NAME", help="the judge's name on its server")
+    add_judge_options(parser, default="rules")
     parser.add_argument("--assistant", metavar="ASSISTANT", help="who answered, for --judge itself")
     parser.add_argument(
         "--prompts", default="full", metavar="NAME", help="prompts to judge with: full, short, or a folder (full)"
-    )
-    parser.add_argument(
-        "--on-unavailable", choices=("raise", "unparsed"), default="raise", help="when the server is down (raise)"
     )
     parser.add_argument("--batch-size", type=int, default=64, metavar="N", help="prompts at a time (64)")
     parser.add_argument("--device", default="auto", help="auto (a GPU where there is one), cpu, cuda (auto)")
@@ -114,15 +109,9 @@ def judge(args: list[str]) -> int:
     place = only_set(options.shards, "samples")
     from moon_zoo.alignment import stages
     from moon_zoo.data.reading import IndexedShards
-    from moon_zoo.safety.judges.choosing import ITSELF, JudgeSettings, make_judge
+    from moon_zoo.safety.judges.choosing import ITSELF, make_judge
 
-    settings = JudgeSettings(
-        judge=options.judge,
-        model=options.judge_model or "",
-        prompts=options.prompts,
-        on_unavailable=options.on_unavailable,
-        ask=("global", "observations", "refusal"),
-    )
+    settings = judge_settings(options, ("global", "observations", "refusal"))
     itself = None
     if options.judge == ITSELF and options.assistant is not None:
         itself = model_of(options.assistant, options.device, "--assistant")
