@@ -12,7 +12,6 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -374,7 +373,6 @@ def _zero_of(module: nn.Module) -> Tensor:
     return sum((weight.flatten()[0] * 0.0 for weight in weights), torch.zeros(()))
 
 
-@lru_cache
 def _cache_argument(layer: type[nn.Module]) -> str:
     """What a layer calls the keys and values of the past: transformers renamed them in 5.24."""
     return "cache" if "cache" in inspect.signature(layer.forward).parameters else "past_key_values"
