@@ -12,7 +12,7 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from moon_zoo.data.fetch import PATIENCE, Patience
 from moon_zoo.errors import UsageError
@@ -35,24 +35,26 @@ _QUERY: Final = {"action": "query", "format": "json", "formatversion": "2", "max
 class _Wikimedia:
     """What both have in common: a client, and a memory of what was said of pages."""
 
-    name = "wikimedia"
+    name: ClassVar[str]
+    url: ClassVar[str]
+    """Of the API, where no other is given."""
 
     def __init__(
         self,
-        url: str,
         *,
         contact: str,
-        language: str,
-        cache: str | os.PathLike[str] | None,
-        offline: bool,
-        patience: Patience,
-        gap_seconds: float,
+        language: str = "en",
+        cache: str | os.PathLike[str] | None = None,
+        offline: bool = False,
+        url: str | None = None,
+        patience: Patience = PATIENCE,
+        gap_seconds: float = 0.1,
     ) -> None:
         if not _LANGUAGE.fullmatch(language):
             raise UsageError(f"{language!r} is no language's code", change="language, such as en")
         self.language = language
         self.client = PoliteClient(
-            url.format(language=language),
+            (self.url if url is None else url).format(language=language),
             contact=contact,
             cache=cache,
             offline=offline,
@@ -74,7 +76,7 @@ class Wikipedia(_Wikimedia):
         language: Of the Wikipedia.
         cache: Folder of answers; the zoo's cache when None.
         offline: Use what is kept, and ask nothing.
-        url: Of the API, with ``{language}``.
+        url: Of the API, with ``{language}``; Wikipedia's own when None.
         patience: How often a failing request is tried.
         gap_seconds: Least time between two requests.
 
@@ -88,27 +90,7 @@ class Wikipedia(_Wikimedia):
     """
 
     name = "wikipedia"
-
-    def __init__(
-        self,
-        *,
-        contact: str,
-        language: str = "en",
-        cache: str | os.PathLike[str] | None = None,
-        offline: bool = False,
-        url: str = WIKIPEDIA,
-        patience: Patience = PATIENCE,
-        gap_seconds: float = 0.1,
-    ) -> None:
-        super().__init__(
-            url,
-            contact=contact,
-            language=language,
-            cache=cache,
-            offline=offline,
-            patience=patience,
-            gap_seconds=gap_seconds,
-        )
+    url = WIKIPEDIA
 
     def search(self, topic: str, keywords: Sequence[str] = ()) -> list[Page]:
         """Pages whose titles contain the topic, narrowed by keywords while several remain; at most `MOST_PAGES`.
@@ -175,7 +157,7 @@ class Wikidata(_Wikimedia):
         language: Of labels and descriptions.
         cache: Folder of answers; the zoo's cache when None.
         offline: Use what is kept, and ask nothing.
-        url: Of the API.
+        url: Of the API; Wikidata's own when None.
         patience: How often a failing request is tried.
         gap_seconds: Least time between two requests.
 
@@ -184,27 +166,7 @@ class Wikidata(_Wikimedia):
     """
 
     name = "wikidata"
-
-    def __init__(
-        self,
-        *,
-        contact: str,
-        language: str = "en",
-        cache: str | os.PathLike[str] | None = None,
-        offline: bool = False,
-        url: str = WIKIDATA,
-        patience: Patience = PATIENCE,
-        gap_seconds: float = 0.1,
-    ) -> None:
-        super().__init__(
-            url,
-            contact=contact,
-            language=language,
-            cache=cache,
-            offline=offline,
-            patience=patience,
-            gap_seconds=gap_seconds,
-        )
+    url = WIKIDATA
 
     def search(self, topic: str, keywords: Sequence[str] = ()) -> list[Page]:
         """Things whose label contains the topic; those whose description says more keywords come first.

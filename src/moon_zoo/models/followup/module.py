@@ -27,9 +27,8 @@ from moon_zoo.models.followup.evaluation import FollowupEvaluation, written
 from moon_zoo.models.followup.inputs import TEMPLATE, FollowupInputs, KnowledgeUse
 from moon_zoo.models.followup.network import LORA_SETTINGS, FollowupNetwork, load_adapters
 from moon_zoo.models.followup.notes import CutTexts
-from moon_zoo.models.language_model import with_adapters
+from moon_zoo.models.language_model import from_elsewhere, with_adapters
 from moon_zoo.models.sample_notes import SampleNotes
-from moon_zoo.nn.multimodal.config_options import ATTENTIONS
 from moon_zoo.nn.reaching import reaching
 from moon_zoo.nn.writing.generation import Writing
 from moon_zoo.nn.writing.lm import build_lm, write_config
@@ -339,18 +338,7 @@ class Followup(ZooModule):
     @classmethod
     def unsealed(cls, init_args: Mapping[str, Any]) -> str | None:
         """Weights, a configuration or a tokenizer from elsewhere."""
-        backbone, options = init_args.get("backbone"), init_args.get("backbone_options") or {}
-        if init_args.get("tokenizer") is not None:
-            return f"the tokenizer {init_args['tokenizer']}"
-        if "trust_remote_code" in options:
-            return "code that comes with the backbone"
-        if options.get("attn_implementation", ATTENTIONS[0]) not in ATTENTIONS:
-            return f"the attention {options['attn_implementation']}"
-        if backbone is not None:
-            inside = str(backbone).startswith(f"{HERE}/") and not init_args.get("backbone_pretrained", True)
-            if not inside or options.keys() - {"attn_implementation", "dtype"}:
-                return f"the backbone {backbone}"
-        return None
+        return from_elsewhere(init_args)
 
 
 def _tokenizer_of(backbone: str | None) -> str | None:
