@@ -22,6 +22,15 @@ def test_options_of_the_judge_reach_rounds_and_evaluations_alike(tmp_path: Path)
         assert "--no-images" in words and words[words.index("--judge-model") + 1] == "j"
 
 
+def test_batch_size_reaches_all_that_answers(tmp_path: Path) -> None:
+    steps = plan(read({"batch_size": 96}, "here.yaml"), tmp_path).steps
+    answering = [step.words for step in steps if step.words[1] in ("sample", "evaluate")]
+    assert len(answering) == 9
+    assert {words[words.index("--batch-size") + 1] for words in answering} == {"96"}
+    with pytest.raises(UsageError, match="batch_size is 0"):
+        Alignment(batch_size=0)
+
+
 def test_unknown_option_of_the_judge_is_refused_with_what_was_meant() -> None:
     with pytest.raises(UsageError, match=r"(?s)'timeuot'.*did you mean: timeout"):
         read({"judge_options": {"timeuot": 3}}, "here.yaml")

@@ -47,6 +47,7 @@ class Alignment:
         top_p: Of their draws.
         prompts_per_round: Conversations of train that a round asks, each round others; None for all.
         max_new_tokens: Longest answer.
+        batch_size: Prompts that are answered at a time: a small model is faster with many, a large one needs the memory.
         judge: ``rules``, ``words``, ``itself``, a checkpoint or a server's URL.
         judge_model: The judge's name on its server.
         judge_prompts: Set of prompts that a model judges with: ``full``, ``short`` or a folder.
@@ -73,6 +74,7 @@ class Alignment:
     top_p: float = 1.0
     prompts_per_round: int | None = None
     max_new_tokens: int = 64
+    batch_size: int = 16
     judge: str = "rules"
     judge_model: str | None = None
     judge_prompts: str = "full"
@@ -89,6 +91,8 @@ class Alignment:
     def __post_init__(self) -> None:
         if self.rounds < 0:
             raise UsageError(f"rounds is {self.rounds}", change="rounds, to 0 or more")
+        if self.batch_size < 1:
+            raise UsageError(f"batch_size is {self.batch_size}", change="batch_size, to 1 or more")
         if self.observe not in OBSERVE:
             raise UsageError(
                 f"observe is {self.observe!r}; known: {', '.join(OBSERVE)}",
@@ -125,7 +129,9 @@ def read(values: Mapping[str, Any], where: str) -> Alignment:
             suggestions=did_you_mean(unknown[0], known),
             change=f"the key; known: {', '.join(known)}",
         )
-    numbers: dict[str, type | tuple[type, ...]] = {"products": int, "rounds": int, "samples": int, "seed": int}
+    numbers: dict[str, type | tuple[type, ...]] = dict.fromkeys(
+        ("products", "rounds", "samples", "batch_size", "seed"), int
+    )
     numbers |= dict.fromkeys(("temperature", "top_p", "margin", "global_weight", "tolerance"), (int, float))
     for name, kind in numbers.items():
         value = values.get(name)
@@ -214,7 +220,7 @@ class _Planner:
         words = ["align", "sample", policy, f"{self.conversations}/train", "--to", str(sampled)]
         words += ["--samples", str(align.samples), "--temperature", str(align.temperature), "--top-p", str(align.top_p)]
         words += ["--max-new-tokens", str(align.max_new_tokens), "--seed", str(align.seed + number)]
-        words += ["--observe", align.observe]
+        words += ["--observe", align.observe, "--batch-size", str(align.batch_size)]
         if align.prompts_per_round is not None:
             words += ["--limit", str(align.prompts_per_round), "--skip", str(align.prompts_per_round * (number - 1))]
         self._add(f"{name}/samples", words, sampled, seconds=60)
@@ -242,6 +248,7 @@ class _Planner:
             to = self._evaluation(name, split)
             words = ["align", "evaluate", policy, f"{self.conversations}/{split}", "--to", str(to)]
             words += ["--max-new-tokens", str(self.align.max_new_tokens), "--split", split]
+            words += ["--batch-size", str(self.align.batch_size)]
             words += ["--overwrite"]  # of rows that a killed one left behind, those of another model
             if self.align.judge != ITSELF:  # a judge that changes from round to round compares nothing
                 words += ["--judge", self.align.judge, *self._judge_options()]

@@ -25,6 +25,9 @@ from moon_zoo.nn.multimodal.sequence import Sequence as TokenSequence
 MOST_OPTIONS = 64
 """Completions that are judged behind one reading of a prompt."""
 
+MOST_ANSWERS = 256
+"""Answers that are written at a time, where nobody says otherwise: of a small model half the time of 32 at a time."""
+
 
 def answer(
     network: DreamNetwork,
@@ -36,7 +39,7 @@ def answer(
     temperature: float = 0.0,
     top_p: float = 1.0,
     seed: int = 0,
-    batch_size: int = 32,
+    batch_size: int = MOST_ANSWERS,
 ) -> list[list[str]]:
     """Answers to prompts; see `moon_zoo.models.dream.module.Dream.answer`."""
     if samples < 1 or batch_size < 1:

@@ -245,6 +245,8 @@ class Dream(ZooModule):
         return loss
 
     def _sft_step(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        if self.observation_weight > 0:
+            batch = self.network.with_photo_states(batch)
         loss, sums = self.network.answer_loss(batch)
         figures = _answer_figures("generation", sums)
         figures["loss"] = figures["generation/loss"]
@@ -442,7 +444,7 @@ class Dream(ZooModule):
         temperature: float = 0.0,
         top_p: float = 1.0,
         seed: int = 0,
-        batch_size: int = 32,
+        batch_size: int = answering.MOST_ANSWERS,
     ) -> list[list[str]]:
         """Answers to prompts.
 

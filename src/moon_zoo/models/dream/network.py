@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,9 @@ from moon_zoo.nn.multimodal.backbone import MultimodalLM
 from moon_zoo.nn.multimodal.chat import IGNORED
 from moon_zoo.nn.multimodal.completions import completion_log_probabilities
 from moon_zoo.nn.multimodal.sequence import Sequence
+
+PHOTO_STATES: Final = "photo_states"
+"""A batch's key for photos that were read already; see `DreamNetwork.with_photo_states`."""
 
 
 class DreamNetwork(nn.Module):
@@ -37,6 +41,10 @@ class DreamNetwork(nn.Module):
             self.backbone, prompts_of(batch), batch["completion_ids"], batch["completion_mask"]
         )
 
+    def with_photo_states(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The batch with its photos read, once for all losses that look at them."""
+        return {**batch, PHOTO_STATES: self.backbone.photo_states(batch["photos"], batch["photo_mask"])}
+
     def answer_loss(self, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """The loss of a batch's (first) answers; see `moon_zoo.nn.multimodal.answers.answer_loss`."""
         return self._loss(batch, PROMPT, batch["completion_ids"][:, 0], batch["completion_mask"][:, 0])
@@ -54,6 +62,7 @@ class DreamNetwork(nn.Module):
             token_type=torch.cat([prompts.token_type, types], dim=1),
             photos=prompts.photos,
             photo_mask=prompts.photo_mask,
+            photo_states=prompts.photo_states,
         )
         wanted = mask & batch["valid"][:, None] if "valid" in batch else mask
         return answer_loss(self.backbone, whole, ids.masked_fill(~wanted, IGNORED))
@@ -67,4 +76,5 @@ def prompts_of(batch: Mapping[str, Tensor], prefix: str = PROMPT) -> Sequence:
         token_type=batch[f"{prefix}token_type"],
         photos=batch["photos"],
         photo_mask=batch["photo_mask"],
+        photo_states=batch.get(PHOTO_STATES),
     )
