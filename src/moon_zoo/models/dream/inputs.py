@@ -8,25 +8,21 @@ prompts and images never are: one without room is refused.
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from moon_zoo.data.conversations import Instruction, Preference, Prompt
 from moon_zoo.data.inputs import Draw, stack
+from moon_zoo.data.tokenized_inputs import TokenizedInputs
 from moon_zoo.data.transforms import PhotoTransform
 from moon_zoo.errors import DataError
 from moon_zoo.models.dream.observing import WordingsName, observations_text, observing_prompt
 from moon_zoo.nn.multimodal.chat import Places, answer_ids, photo_block, turn_begins, turn_ends
 from moon_zoo.nn.multimodal.token_types import IMAGE
-
-if TYPE_CHECKING:
-    from moon_zoo.nn.multimodal.tokenizer import MultimodalTokenizer
+from moon_zoo.nn.multimodal.tokenizer import MultimodalTokenizer
 
 Stage = Literal["sft", "preference"]
 Answers = Literal["reference", "plain"]
@@ -38,7 +34,7 @@ PLAIN = "plain_answer"
 """Name, in the truth of an instruction, of the answer of an assistant that knows of no risks."""
 
 
-class DreamInputs:
+class DreamInputs(TokenizedInputs[MultimodalTokenizer]):
     """Tensors of one conversation, and batches of them.
 
     Args:
@@ -55,8 +51,9 @@ class DreamInputs:
         system: Text of a system turn for conversations without one; empty for none.
         tokenizer: Hub name or folder, read when it is first needed; None trains one on the training shards' own text.
         vocab_size: Largest vocabulary of a trained tokenizer.
-        max_training_texts: How many conversations a tokenizer is trained on.
     """
+
+    tokenizer_class = MultimodalTokenizer
 
     def __init__(
         self,
@@ -74,8 +71,8 @@ class DreamInputs:
         system: str = "",
         tokenizer: str | None = None,
         vocab_size: int = 4096,
-        max_training_texts: int = 100_000,
     ) -> None:
+        super().__init__(tokenizer, vocab_size)
         self.photo = photo
         self.photo_tokens = photo_tokens
         self.stage = stage
@@ -87,56 +84,6 @@ class DreamInputs:
         self.max_observing_tokens = max_observing_tokens
         self.max_observation_tokens = max_observation_tokens
         self.system = system
-        self.tokenizer_name = tokenizer
-        self.vocab_size = vocab_size
-        self.max_training_texts = max_training_texts
-        self._tokenizer: MultimodalTokenizer | None = None
-
-    # What comes from data -----------------------------------------------------------------------------------------
-
-    def fit(self, samples: Iterable[Any], manifest: Any) -> None:
-        """Train the tokenizer when none was given."""
-        from moon_zoo.nn.multimodal.tokenizer import MultimodalTokenizer
-
-        if self._tokenizer is None and self.tokenizer_name is None:
-            texts = (text for sample in islice(samples, self.max_training_texts) for text in self._texts(sample))
-            self._tokenizer = MultimodalTokenizer.train(texts, self.vocab_size)
-
-    @property
-    def tokenizer(self) -> MultimodalTokenizer:
-        """The tokenizer: trained, restored, or now read by its name.
-
-        Raises:
-            CheckpointError: The named one cannot be loaded, or lacks special tokens.
-        """
-        from moon_zoo.nn.multimodal.tokenizer import MultimodalTokenizer
-
-        if self._tokenizer is None:
-            if self.tokenizer_name is None:
-                raise RuntimeError("the inputs have no tokenizer yet: call fit or load_state_dict first")
-            self._tokenizer = MultimodalTokenizer.from_pretrained(self.tokenizer_name)
-        return self._tokenizer
-
-    @property
-    def has_tokenizer(self) -> bool:
-        """Whether there is one already."""
-        return self._tokenizer is not None
-
-    def state_dict(self) -> dict[str, Any]:
-        """The tokenizer, as plain values."""
-        known = self.has_tokenizer or self.tokenizer_name is not None
-        return {"tokenizer": self.tokenizer.state_dict() if known else None}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore `state_dict`."""
-        from moon_zoo.nn.multimodal.tokenizer import MultimodalTokenizer
-
-        if state["tokenizer"] is not None:
-            self._tokenizer = MultimodalTokenizer.from_state(state["tokenizer"])
-
-    def tokenizer_fingerprint(self) -> str:
-        """sha256 of the tokenizer."""
-        return hashlib.sha256(json.dumps(self.tokenizer.state_dict(), sort_keys=True).encode()).hexdigest()
 
     def settings(self) -> dict[str, Any]:
         """What else decides which tokens and pixels the network sees of a pair of answers."""

@@ -59,11 +59,11 @@ def export_parts(module: DualFlow) -> dict[str, ExportPart]:
         CheckpointError: The model has no tokenizer yet, so nobody could say what its token ids mean.
     """
     network, inputs = module.network, module.inputs
-    tokenizer = inputs.tokenizer
-    if tokenizer is None:
+    if not inputs.knows_tokenizer:
         raise CheckpointError(
             "this model has no tokenizer yet: it was neither trained nor loaded", change="the checkpoint"
         )
+    tokenizer = inputs.tokenizer
     draw = torch.Generator().manual_seed(0)
     # Attention over nothing but padding is undefined, and runtimes differ. The mean over no tokens is zeros all the same;
     # other poolings would let it through, so they must not be given an empty text (the model itself never uses one).

@@ -7,9 +7,7 @@ False in its ``has_`` flag.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from itertools import islice
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -19,10 +17,11 @@ from moon_zoo.data.inputs import Draw, stack
 from moon_zoo.data.kinds import Product, Search
 from moon_zoo.data.product_text import check_text_fields, field_texts
 from moon_zoo.data.text import TextTokenizer
+from moon_zoo.data.tokenized_inputs import CatalogueInputs
 from moon_zoo.data.transforms import PhotoTransform
 
 
-class DualFlowInputs:
+class DualFlowInputs(CatalogueInputs[TextTokenizer]):
     """Tensors of one sample, and batches of them.
 
     Args:
@@ -32,11 +31,12 @@ class DualFlowInputs:
         vocab_size: Largest vocabulary of a trained tokenizer.
         max_tokens: Longest text in tokens; what is longer is cut.
         text_fields: Fields of a product that make up its text, in order; among `moon_zoo.data.product_text.TEXT_FIELDS`.
-        max_training_texts: How many samples a tokenizer is trained on.
 
     Raises:
         RecipeError: A text field that products do not have.
     """
+
+    tokenizer_class = TextTokenizer
 
     def __init__(
         self,
@@ -47,36 +47,12 @@ class DualFlowInputs:
         vocab_size: int = 4096,
         max_tokens: int = 48,
         text_fields: Sequence[str] = ("title",),
-        max_training_texts: int = 100_000,
     ) -> None:
+        super().__init__(tokenizer, vocab_size)
         self.photo = photo
         self.item_photo = item_photo if item_photo is not None else photo
-        self.vocab_size = vocab_size
         self.max_tokens = max_tokens
         self.text_fields = check_text_fields(text_fields, "text_fields")
-        self.max_training_texts = max_training_texts
-        self.tokenizer = None if tokenizer is None else TextTokenizer.from_pretrained(tokenizer)
-        self.attribute_names: tuple[str, ...] = ()
-
-    # What comes from data -----------------------------------------------------------------------------------------
-
-    def fit(self, samples: Iterable[Any], manifest: Any) -> None:
-        """Train the tokenizer when none was given, and note which attributes the training shards know."""
-        self.attribute_names = tuple(sorted(manifest.vocabularies.get("attributes", {})))
-        if self.tokenizer is None:
-            texts = (text for sample in islice(samples, self.max_training_texts) for text in self._texts(sample))
-            self.tokenizer = TextTokenizer.train(texts, self.vocab_size)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Tokenizer and attribute names, as plain values."""
-        tokenizer = None if self.tokenizer is None else self.tokenizer.state_dict()
-        return {"tokenizer": tokenizer, "attribute_names": list(self.attribute_names)}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore `state_dict`."""
-        self.attribute_names = tuple(state["attribute_names"])
-        if state["tokenizer"] is not None:
-            self.tokenizer = TextTokenizer.from_state(state["tokenizer"])
 
     # Samples ------------------------------------------------------------------------------------------------------
 
@@ -123,8 +99,6 @@ class DualFlowInputs:
         Raises:
             RuntimeError: The inputs were neither fitted nor loaded: a fault of the calling code.
         """
-        if self.tokenizer is None:
-            raise RuntimeError("the inputs have no tokenizer yet: call fit or load_state_dict first")
         return self.tokenizer.encode(text, self.max_tokens)
 
     def product_text(self, product: Product) -> str:

@@ -6,23 +6,19 @@ of which the beginning is kept, then knowledge, then the question. Batches are a
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
-from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, Literal, get_args
 
 import torch
 from torch import Tensor
 
 from moon_zoo.data.follow_ups import FollowUp
 from moon_zoo.data.inputs import Draw
+from moon_zoo.data.tokenized_inputs import TokenizedInputs
 from moon_zoo.errors import RecipeError
 from moon_zoo.nn.writing.loss import IGNORED
-
-if TYPE_CHECKING:
-    from moon_zoo.nn.writing.tokenizer import WritingTokenizer
+from moon_zoo.nn.writing.tokenizer import WritingTokenizer
 
 KnowledgeUse = Literal["given", "none", "shuffled"]
 KNOWLEDGE_USES: Final[tuple[str, ...]] = get_args(KnowledgeUse)
@@ -38,7 +34,7 @@ _STEP: Final = 8
 _PLACES: Final = re.compile(r"\{(question|answer|knowledge)\}")
 
 
-class FollowupInputs:
+class FollowupInputs(TokenizedInputs[WritingTokenizer]):
     """Tensors of one question with its answer, knowledge and follow-up, and batches of them.
 
     Args:
@@ -49,11 +45,12 @@ class FollowupInputs:
         max_follow_up_tokens: Room of what is written; a longer one is cut.
         tokenizer: Hub name or folder, read when it is first needed; None trains one on the training shards' own text.
         vocab_size: Largest vocabulary of a trained tokenizer.
-        max_training_texts: How many samples a tokenizer is trained on.
 
     Raises:
         RecipeError: A template without the three places, or no room for it.
     """
+
+    tokenizer_class = WritingTokenizer
 
     def __init__(
         self,
@@ -65,7 +62,6 @@ class FollowupInputs:
         max_follow_up_tokens: int = 48,
         tokenizer: str | None = None,
         vocab_size: int = 2048,
-        max_training_texts: int = 100_000,
     ) -> None:
         if knowledge not in KNOWLEDGE_USES:
             raise RecipeError(
@@ -78,63 +74,17 @@ class FollowupInputs:
                 f"the template has the places {', '.join(found) or 'none'}, but needs question, answer and knowledge once each",
                 change="model.init_args.template",
             )
+        super().__init__(tokenizer, vocab_size)
         self.seq2seq = seq2seq
         self.knowledge: KnowledgeUse = knowledge
         self.template = template
         self.max_tokens = max_tokens
         self.max_follow_up_tokens = max_follow_up_tokens
-        self.tokenizer_name = tokenizer
-        self.vocab_size = vocab_size
-        self.max_training_texts = max_training_texts
-        self._tokenizer: WritingTokenizer | None = None
         self._pieces: list[str | list[int]] | None = None
 
-    # What comes from data -----------------------------------------------------------------------------------------
-
-    def fit(self, samples: Iterable[Any], manifest: Any) -> None:
-        """Train the tokenizer when none was given."""
-        from moon_zoo.nn.writing.tokenizer import WritingTokenizer
-
-        if self._tokenizer is None and self.tokenizer_name is None:
-            texts = (text for sample in islice(samples, self.max_training_texts) for text in self._texts(sample))
-            self._tokenizer = WritingTokenizer.train(texts, self.vocab_size)
-
-    @property
-    def tokenizer(self) -> WritingTokenizer:
-        """The tokenizer: trained, restored, or now read by its name.
-
-        Raises:
-            CheckpointError: The named one cannot be loaded.
-        """
-        from moon_zoo.nn.writing.tokenizer import WritingTokenizer
-
-        if self._tokenizer is None:
-            if self.tokenizer_name is None:
-                raise RuntimeError("the inputs have no tokenizer yet: call fit or load_state_dict first")
-            self._tokenizer = WritingTokenizer.from_pretrained(self.tokenizer_name)
-        return self._tokenizer
-
-    @property
-    def has_tokenizer(self) -> bool:
-        """Whether there is one already."""
-        return self._tokenizer is not None
-
-    def state_dict(self) -> dict[str, Any]:
-        """The tokenizer, as plain values."""
-        known = self.has_tokenizer or self.tokenizer_name is not None
-        return {"tokenizer": self.tokenizer.state_dict() if known else None}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore `state_dict`."""
-        from moon_zoo.nn.writing.tokenizer import WritingTokenizer
-
-        if state["tokenizer"] is not None:
-            self._tokenizer = WritingTokenizer.from_state(state["tokenizer"])
-            self._pieces = None
-
-    def tokenizer_fingerprint(self) -> str:
-        """sha256 of the tokenizer."""
-        return hashlib.sha256(json.dumps(self.tokenizer.state_dict(), sort_keys=True).encode()).hexdigest()
+    def _use(self, tokenizer: WritingTokenizer) -> None:
+        super()._use(tokenizer)
+        self._pieces = None
 
     # Samples ------------------------------------------------------------------------------------------------------
 

@@ -7,9 +7,8 @@ where it has others. What a sample lacks is zeros with a False in its mask.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from itertools import islice
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -19,15 +18,16 @@ from moon_zoo.data.ids import stable_id
 from moon_zoo.data.inputs import Draw, stack
 from moon_zoo.data.kinds import Product, Search
 from moon_zoo.data.product_text import field_texts
+from moon_zoo.data.tokenized_inputs import CatalogueInputs
 from moon_zoo.models.moon.photos import Photo, PhotoBlocks, item_photos, photo_at
 from moon_zoo.models.moon.texts import TextBlock, TextTensors
+from moon_zoo.nn.multimodal.tokenizer import MultimodalTokenizer
 
 if TYPE_CHECKING:
     from moon_zoo.models.moon.generation_inputs import GenerationInputs
-    from moon_zoo.nn.multimodal.tokenizer import MultimodalTokenizer
 
 
-class MoonInputs:
+class MoonInputs(CatalogueInputs[MultimodalTokenizer]):
     """Tensors of one sample, and batches of them.
 
     Args:
@@ -39,8 +39,9 @@ class MoonInputs:
         vocab_size: Largest vocabulary of a trained tokenizer.
         generation: The generative tasks, whose tensors every sample then has too; None without.
         hard_negatives: Items passed over that training reads of each search, at most.
-        max_training_texts: How many samples a tokenizer is trained on.
     """
+
+    tokenizer_class = MultimodalTokenizer
 
     def __init__(
         self,
@@ -53,70 +54,19 @@ class MoonInputs:
         vocab_size: int = 4096,
         generation: GenerationInputs | None = None,
         hard_negatives: int = 0,
-        max_training_texts: int = 100_000,
     ) -> None:
+        super().__init__(tokenizer, vocab_size)
         self.query = query
         self.item = item
         self.query_text = query_text
         self.item_text = item_text
-        self.tokenizer_name = tokenizer
-        self.vocab_size = vocab_size
         self.hard_negatives = hard_negatives
-        self.max_training_texts = max_training_texts
         self.generation = generation
-        self.attribute_names: tuple[str, ...] = ()
-        self._tokenizer: MultimodalTokenizer | None = None
-
-    # What comes from data -----------------------------------------------------------------------------------------
-
-    def fit(self, samples: Iterable[Any], manifest: Any) -> None:
-        """Train the tokenizer when none was given, and note which attributes the training shards know."""
-        from moon_zoo.nn.multimodal.tokenizer import MultimodalTokenizer
-
-        self.attribute_names = tuple(sorted(manifest.vocabularies.get("attributes", {})))
-        if self._tokenizer is None and self.tokenizer_name is None:
-            texts = (text for sample in islice(samples, self.max_training_texts) for text in self._texts(sample))
-            self._use(MultimodalTokenizer.train(texts, self.vocab_size))
-
-    @property
-    def tokenizer(self) -> MultimodalTokenizer:
-        """The tokenizer: trained, restored, or now read by its name.
-
-        Raises:
-            CheckpointError: The named one cannot be loaded, or lacks special tokens.
-        """
-        from moon_zoo.nn.multimodal.tokenizer import MultimodalTokenizer
-
-        if self._tokenizer is None:
-            if self.tokenizer_name is None:
-                raise RuntimeError("the inputs have no tokenizer yet: call fit or load_state_dict first")
-            self._use(MultimodalTokenizer.from_pretrained(self.tokenizer_name))
-        assert self._tokenizer is not None
-        return self._tokenizer
-
-    @property
-    def has_tokenizer(self) -> bool:
-        """Whether there is one already."""
-        return self._tokenizer is not None
 
     def _use(self, tokenizer: MultimodalTokenizer) -> None:
-        self._tokenizer = tokenizer
+        super()._use(tokenizer)
         if self.generation is not None:
             self.generation.tokenizer = tokenizer
-
-    def state_dict(self) -> dict[str, Any]:
-        """Tokenizer and attribute names, as plain values."""
-        known = self.has_tokenizer or self.tokenizer_name is not None
-        tokenizer = self.tokenizer.state_dict() if known else None
-        return {"tokenizer": tokenizer, "attribute_names": list(self.attribute_names)}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore `state_dict`."""
-        from moon_zoo.nn.multimodal.tokenizer import MultimodalTokenizer
-
-        self.attribute_names = tuple(state["attribute_names"])
-        if state["tokenizer"] is not None:
-            self._use(MultimodalTokenizer.from_state(state["tokenizer"]))
 
     # Samples ------------------------------------------------------------------------------------------------------
 

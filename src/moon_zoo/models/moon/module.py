@@ -633,7 +633,7 @@ class Moon(RetrievalModule):
     def _questions(self) -> GenerationInputs:
         """How questions are laid out: as the recipe says, or by default where it trains no writing."""
         if self.inputs.generation is not None:
-            assert self.inputs.tokenizer is not None  # read by now, and known to the tasks
+            _ = self.inputs.tokenizer  # read by now, and so known to the tasks
             return self.inputs.generation
         photo_tokens = self.network.backbone.photo_tokens
         questions = GenerationInputs(self.inputs.item.transform, photo_tokens=photo_tokens, words_share=1.0)
