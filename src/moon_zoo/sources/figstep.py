@@ -1,8 +1,8 @@
 """FigStep: requests written into images, and a benign twin of each, made here.
 
 Source: Gong et al. 2023, "FigStep: Jailbreaking Large Vision-Language Models via Typographic Visual Prompts",
-arXiv:2311.05608; https://github.com/ThuCCSLab/FigStep. The layout was read off the names in the authors' repository and
-the code of others who read it; the set itself could not be packed here.
+arXiv:2311.05608; https://github.com/ThuCCSLab/FigStep. Tables and names of images are those of the authors' repository,
+whose images themselves could not be packed here.
 
 The twin is ours. The authors publish the requests of the tiny set without their harmful phrase (for their FigStep-Pro),
 one a line in the order of that set; we write each into an image of the same form, a heading over an empty numbered list. A
@@ -20,7 +20,7 @@ from moon_zoo.data.conversations import Instruction, user
 from moon_zoo.errors import DataError, UsageError, did_you_mean
 from moon_zoo.sources.base import Packed
 from moon_zoo.sources.keys import key_of
-from moon_zoo.sources.prompt_files import Asked, PromptSource, beside, csv_rows, locate, located, text_at
+from moon_zoo.sources.prompt_files import Asked, PromptSource, beside, csv_rows, locate, located, text_at, text_of
 
 SUBSETS: dict[str, tuple[str, str]] = {
     "tiny": ("SafeBench-Tiny.csv", "SafeBench-Tiny"),
@@ -137,7 +137,10 @@ class FigStepSource(PromptSource):
         table = locate(self.tree, TWINS)
         if table is None or self.subset != "tiny":
             return {}
-        lines = [text_at(row, "sentence", where) for where, row in csv_rows(self.tree, table, ("sentence",))]
+        # no table in truth: one of the sentences holds a comma that is not quoted
+        head, *lines = [line.strip() for line in text_of(self.tree, table).splitlines() if line.strip()] or [""]
+        if head != "sentence":
+            raise DataError(f"{table} begins with {head!r:.60}, not with sentence", where=str(self.tree.root))
         if len(lines) != len(pairs):
             raise DataError(
                 f"{table} has {len(lines)} sentences, the tiny set {len(pairs)} requests; they are paired by their order",

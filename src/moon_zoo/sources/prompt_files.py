@@ -130,7 +130,7 @@ def csv_rows(tree: FileTree, name: str, columns: Iterable[str]) -> Iterator[tupl
     """Place and cells of each line of a CSV table, cells without spaces around them.
 
     Raises:
-        DataError: A column is missing, or a line has too few cells.
+        DataError: A column is missing, or a line has too few cells or too many.
     """
     reader = csv.DictReader(io.StringIO(text_of(tree, name)))
     head = [column.strip() for column in reader.fieldnames or ()]
@@ -142,8 +142,12 @@ def csv_rows(tree: FileTree, name: str, columns: Iterable[str]) -> Iterator[tupl
         )
     for row in reader:
         where = f"{tree.root}, {name}, line {reader.line_num}"
-        if any(row[column] is None for column in columns):
-            raise DataError(f"the line has {sum(cell is not None for cell in row.values())} cells", where=where)
+        beyond = [cell for cells in row.values() if isinstance(cells, list) for cell in cells]
+        if beyond or any(row[column] is None for column in columns):
+            cells = sum(isinstance(cell, str) for cell in row.values()) + len(beyond)
+            raise DataError(
+                f"the line has {cells} cells, the head {len(head)}", where=where, change="the line's quotes"
+            )
         yield where, {column: (cell or "").strip() for column, cell in row.items() if isinstance(column, str)}
 
 

@@ -1,8 +1,8 @@
 """SIUO: images and questions that are harmless alone and risky together.
 
 Source: Wang et al. 2024, "Cross-Modality Safety Alignment", arXiv:2406.15279; https://github.com/sinwang20/SIUO.
-The layout (``siuo_gen.json``, images unpacked into ``images`` beside it) was read off the fields of the authors'
-published example and other readers of the set; the set itself could not be packed here.
+The fields are those of ``siuo_gen.json`` in the authors' repository. Images are looked for in ``images`` beside it, as other
+readers of the set have them, and next to it: the images themselves could not be packed here.
 """
 
 from __future__ import annotations

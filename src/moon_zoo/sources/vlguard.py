@@ -1,8 +1,8 @@
 """VLGuard: safe and unsafe images with instructions, for fine-tuning (train) and for evaluation (test).
 
 Source: Zong et al. 2024, "Safety Fine-Tuning at (Almost) No Cost: A Baseline for Vision Large Language Models",
-arXiv:2402.02207; https://github.com/ys-zong/VLGuard. The layout was read off the code of the authors and of others who
-use the set; the set itself, which is given on request, could not be packed here.
+arXiv:2402.02207; https://github.com/ys-zong/VLGuard. The fields are those of the authors' ``test.json``, the folders those
+of their code; the images, which are given on request, could not be packed here.
 """
 
 from __future__ import annotations
