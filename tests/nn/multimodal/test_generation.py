@@ -44,6 +44,7 @@ def test_greedy_texts_equal_those_of_transformers() -> None:
     assert len(set(ours[0])) > 3
 
 
+@pytest.mark.filterwarnings("error::FutureWarning")
 @pytest.mark.parametrize("experts", [False, True])
 def test_batched_prompts_of_any_length_equal_reading_each_again_at_every_step(experts: bool) -> None:
     """With experts: category and attribute tokens of the prompt go to theirs, what is written is plain text."""

@@ -375,4 +375,6 @@ def _zero_of(module: nn.Module) -> Tensor:
 
 def _cache_argument(layer: type[nn.Module]) -> str:
     """What a layer calls the keys and values of the past: transformers renamed them in 5.24."""
-    return "cache" if "cache" in inspect.signature(layer.forward).parameters else "past_key_values"
+    # of all it inherits from: that of `with_token_type` names none
+    forwards = [vars(kind)["forward"] for kind in layer.__mro__ if "forward" in vars(kind)]
+    return "cache" if any("cache" in inspect.signature(one).parameters for one in forwards) else "past_key_values"
