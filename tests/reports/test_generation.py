@@ -11,7 +11,7 @@ from PIL import Image
 from moon_zoo.data.kinds import Product
 from moon_zoo.errors import DataError
 from moon_zoo.reports.calibration import save_data
-from moon_zoo.reports.generation import draw_answers, draw_generations, read_examples
+from moon_zoo.reports.generation import draw_answers, draw_generations, read_written
 from moon_zoo.reports.style import RIGHT, WRONG
 from tests.conftest import make_product, make_search
 
@@ -58,5 +58,5 @@ def test_a_file_that_holds_no_answers_is_named(tmp_path: Path, text: str) -> Non
     path = tmp_path / "generation_val.json"
     path.write_text(text)
     with pytest.raises(DataError, match="no answers of a run") as refused:
-        read_examples(path)
+        read_written(path)
     assert refused.value.where == str(path)

@@ -6,11 +6,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
 from moon_zoo.errors import RecipeError, did_you_mean
+from moon_zoo.models.base import ZooModule
 from moon_zoo.models.checkpoint_config import HERE
 from moon_zoo.nn.multimodal.backbone import MultimodalLM
 from moon_zoo.nn.multimodal.config_options import ATTENTIONS
@@ -67,6 +68,36 @@ def write_backbone(built: MultimodalLM, folder: Path) -> dict[str, Any]:
     options = built.write_config(folder / FOLDER)
     (folder / FOLDER / SPECIAL_TOKENS).write_text(json.dumps(asdict(built.special), indent=2) + "\n", "utf-8")
     return {"backbone": f"{HERE}/{FOLDER}", "backbone_pretrained": False, "backbone_options": options}
+
+
+class LanguageModelModule(ZooModule):
+    """A module over a language model, which its arguments name ``backbone``: what goes into its checkpoints and comes out."""
+
+    left_out: ClassVar[tuple[str, ...]] = ("tokenizer",)
+    """Arguments that a checkpoint folder does without: the tokenizer is in the inputs' state."""
+
+    def write_backbone(self, folder: Path) -> dict[str, Any]:
+        """Write what builds the named backbone again; see `write_backbone`."""
+        return write_backbone(self.network.backbone, folder)
+
+    def fitted_weights(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Weights without adapters go beside the adapters that this model has."""
+        return with_adapters(weights, self)
+
+    def write_parts(self, folder: Path) -> dict[str, Any]:
+        """The configuration of a named backbone; and arguments that build it without fetching weights or a tokenizer."""
+        changed: dict[str, Any] = dict.fromkeys(self.left_out)
+        return changed if self.init_args()["backbone"] is None else changed | self.write_backbone(folder)
+
+    def pretrained_names(self) -> tuple[str, ...]:
+        """The backbone, where it was loaded."""
+        given = self.init_args()
+        return (given["backbone"],) if given["backbone"] is not None and given["backbone_pretrained"] else ()
+
+    @classmethod
+    def unsealed(cls, init_args: Mapping[str, Any]) -> str | None:
+        """Weights, a configuration or a tokenizer from elsewhere."""
+        return from_elsewhere(init_args)
 
 
 def from_elsewhere(init_args: Mapping[str, Any]) -> str | None:

@@ -22,7 +22,7 @@ from torch import Tensor
 from moon_zoo.data.images import decode_photo
 from moon_zoo.data.kinds import Product
 from moon_zoo.errors import CheckpointError, ZooError
-from moon_zoo.nn.multimodal.families import quietly
+from moon_zoo.nn.pretrained_lm import quietly
 from moon_zoo.regions.parsing import Scale, parse_box
 from moon_zoo.regions.region import CoreRegionDetector, Region, check_lengths, check_pixels
 

@@ -6,7 +6,6 @@ What the user asks is blue, the answer black and what was right grey. The answer
 
 from __future__ import annotations
 
-import json
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 
 from moon_zoo.data.conversations import Instruction
 from moon_zoo.data.images import decode_photo, photo_size
-from moon_zoo.errors import DataError
+from moon_zoo.reports.examples import read_examples
 from moon_zoo.reports.style import FAINT, INK, QUERY, figure, save
 
 NAME = "answers"
@@ -29,26 +28,8 @@ LINES = {"asked": 3, "answer": 4, "right": 4}
 
 
 def read_answers(path: Path) -> list[dict[str, Any]]:
-    """The answers that a run kept.
-
-    Raises:
-        DataError: The file cannot be read as such.
-    """
-    try:
-        examples = json.loads(path.read_text("utf-8"))
-        if not isinstance(examples, list):
-            raise TypeError("it is no list")
-        for example in examples:
-            for name, kind in (("index", int), ("answer", str), ("right", str)):
-                if not isinstance(example[name], kind):
-                    raise TypeError(f"{name} is {example[name]!r}")
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise DataError(
-            f"these are no answers of a run: {error}",
-            where=str(path),
-            change="the file: remove it; or make it again with `moon-zoo test --run`",
-        ) from None
-    return examples
+    """The answers that a run kept; see `read_examples`."""
+    return read_examples(path, {"index": int, "answer": str, "right": str})
 
 
 def draw_conversations(folder: Path, shards: Callable[[str], Any], names: Iterable[str]) -> list[Path]:

@@ -6,7 +6,6 @@ as they are. The answers are those of `moon_zoo.models.moon.generation_evaluatio
 
 from __future__ import annotations
 
-import json
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -17,8 +16,8 @@ from matplotlib.patches import Rectangle
 
 from moon_zoo.data.images import decode_photo, photo_size
 from moon_zoo.data.kinds import Box, Search
-from moon_zoo.errors import DataError
 from moon_zoo.models.moon.tasks import read_attributes, read_box, read_category
+from moon_zoo.reports.examples import read_examples
 from moon_zoo.reports.style import FAINT, INK, QUERY, RIGHT, WRONG, figure, save
 
 NAME = "generation"
@@ -33,27 +32,9 @@ Line = tuple[str, str]
 """Text and colour."""
 
 
-def read_examples(path: Path) -> list[dict[str, Any]]:
-    """The answers that a run kept.
-
-    Raises:
-        DataError: The file cannot be read as such.
-    """
-    try:
-        examples = json.loads(path.read_text("utf-8"))
-        if not isinstance(examples, list):
-            raise TypeError("it is no list")
-        for example in examples:
-            for name, kind in (("index", int), ("photo", int), ("task", str), ("answer", str), ("right", str)):
-                if not isinstance(example[name], kind):
-                    raise TypeError(f"{name} is {example[name]!r}")
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise DataError(
-            f"these are no answers of a run: {error}",
-            where=str(path),
-            change="the file: remove it; or make it again with `moon-zoo test --run`",
-        ) from None
-    return examples
+def read_written(path: Path) -> list[dict[str, Any]]:
+    """What a run kept of what its model wrote; see `read_examples`."""
+    return read_examples(path, {"index": int, "photo": int, "task": str, "answer": str, "right": str})
 
 
 def draw_generations(folder: Path, shards: Callable[[str], Any], names: Iterable[str]) -> list[Path]:
@@ -70,7 +51,7 @@ def draw_generations(folder: Path, shards: Callable[[str], Any], names: Iterable
     pictures = []
     for name in names:
         if name.startswith(f"{NAME}_"):
-            examples = read_examples(folder / f"{name}.json")
+            examples = read_written(folder / f"{name}.json")
             drawn = draw_answers(examples, shards(name.removeprefix(f"{NAME}_")), folder / f"{name}.png")
             pictures += [drawn] if drawn is not None else []
     return pictures

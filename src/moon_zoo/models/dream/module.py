@@ -20,7 +20,7 @@ from moon_zoo.data.conversations import Prompt
 from moon_zoo.data.ids import stable_id
 from moon_zoo.data.transforms import PhotoTransform
 from moon_zoo.errors import CheckpointError, RecipeError
-from moon_zoo.models.base import LRSchedule, ZooModule
+from moon_zoo.models.base import LRSchedule
 from moon_zoo.models.dream import answering
 from moon_zoo.models.dream import figures as _figures  # noqa: F401  (known to tables from here on)
 from moon_zoo.models.dream.evaluation import DreamEvaluation
@@ -41,13 +41,12 @@ from moon_zoo.models.dream.reference import (
 )
 from moon_zoo.models.dream.reference_cache import Made
 from moon_zoo.models.language_model import (
+    LanguageModelModule,
     add_adapters,
-    from_elsewhere,
     special_tokens,
     tokenizer_of,
-    with_adapters,
-    write_backbone,
 )
+from moon_zoo.models.numbers import check_at_least
 from moon_zoo.models.sample_notes import SampleNotes
 from moon_zoo.nn.augment import PhotoAugment
 from moon_zoo.nn.gathering import sum_over_ranks
@@ -59,7 +58,7 @@ NOTE = "dream_reference"
 """Key of a checkpoint under which it says what the reference was."""
 
 
-class Dream(ZooModule):
+class Dream(LanguageModelModule):
     """A multimodal LLM as an assistant that notices risks and stays helpful.
 
     Args:
@@ -107,6 +106,7 @@ class Dream(ZooModule):
 
     inputs: DreamInputs
     sample_kinds: ClassVar[tuple[str, ...]] = ("instruction", "preference")
+    left_out: ClassVar[tuple[str, ...]] = ("tokenizer", "reference_cache")
     training_state: ClassVar[tuple[str, ...]] = ("objective.reward_sums",)
 
     def __init__(
@@ -147,17 +147,14 @@ class Dream(ZooModule):
         lr_scheduler: LRSchedulerCallable | None = None,
         warmup_steps: int = 0,
     ) -> None:
-        _check_numbers(
+        check_at_least(
+            1,
             max_prompt_tokens=max_prompt_tokens,
             max_answer_tokens=max_answer_tokens,
             observing_tokens=observing_tokens,
             observation_tokens=observation_tokens,
         )
-        if observation_task < 0:
-            raise RecipeError(
-                f"observation_task is {observation_task}, but must be at least 0",
-                change="model.init_args.observation_task",
-            )
+        check_at_least(0, observation_task=observation_task)
         if reference == "adapter" and stage == "preference" and lora is None:
             raise RecipeError(
                 "the reference adapter is the policy with its adapters off, but there are none",
@@ -501,37 +498,8 @@ class Dream(ZooModule):
         )
         return {"answer": texts}
 
-    # Checkpoint folders ------------------------------------------------------------------------------------------------
-
-    def fitted_weights(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Weights without adapters go beside the adapters that this model has."""
-        return with_adapters(weights, self)
-
-    def write_parts(self, folder: Path) -> dict[str, Any]:
-        """The configuration of a named backbone; and arguments that build it without fetching weights or a tokenizer."""
-        changed: dict[str, Any] = {"tokenizer": None, "reference_cache": None}  # the tokenizer is in the inputs' state
-        if self.init_args()["backbone"] is not None:
-            changed |= write_backbone(self.network.backbone, folder)
-        return changed
-
-    def pretrained_names(self) -> tuple[str, ...]:
-        """The backbone, where it was loaded."""
-        given = self.init_args()
-        return (given["backbone"],) if given["backbone"] is not None and given["backbone_pretrained"] else ()
-
-    @classmethod
-    def unsealed(cls, init_args: Mapping[str, Any]) -> str | None:
-        """Weights, a configuration or a tokenizer from elsewhere."""
-        return from_elsewhere(init_args)
-
 
 def _answer_figures(name: str, sums: Tensor) -> dict[str, Tensor]:
     """Figures of the sums of `moon_zoo.nn.multimodal.answers.answer_loss`."""
     tokens = sums[2].clamp_min(1)
     return {f"{name}/loss": sums[0] / tokens, f"{name}/token_accuracy": sums[1] / tokens, f"{name}/tokens": sums[2]}
-
-
-def _check_numbers(**values: int) -> None:
-    for name, value in values.items():
-        if value < 1:
-            raise RecipeError(f"{name} is {value}, but must be at least 1", change=f"model.init_args.{name}")

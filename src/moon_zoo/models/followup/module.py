@@ -19,7 +19,7 @@ from moon_zoo.errors import RecipeError, did_you_mean
 from moon_zoo.knowledge.finding import Found, KnowledgeFinder
 from moon_zoo.knowledge.recognition import Recognised
 from moon_zoo.knowledge.selection import Selected
-from moon_zoo.models.base import LRSchedule, ZooModule
+from moon_zoo.models.base import LRSchedule
 from moon_zoo.models.checkpoint_config import HERE
 from moon_zoo.models.followup import figures as _figures  # noqa: F401  (known to tables from here on)
 from moon_zoo.models.followup.asking import Asked, ask_in_steps, asked, write_questions
@@ -27,21 +27,19 @@ from moon_zoo.models.followup.evaluation import FollowupEvaluation, written
 from moon_zoo.models.followup.inputs import TEMPLATE, FollowupInputs, KnowledgeUse
 from moon_zoo.models.followup.network import LORA_SETTINGS, FollowupNetwork, load_adapters
 from moon_zoo.models.followup.notes import CutTexts
-from moon_zoo.models.language_model import from_elsewhere, with_adapters
+from moon_zoo.models.language_model import FOLDER, LanguageModelModule
+from moon_zoo.models.numbers import check_at_least
 from moon_zoo.models.sample_notes import SampleNotes
 from moon_zoo.nn.reaching import reaching
 from moon_zoo.nn.writing.generation import Writing
 from moon_zoo.nn.writing.lm import build_lm, write_config
 from moon_zoo.nn.writing.sizes import Architecture
 
-FOLDER = "backbone"
-"""Of a checkpoint: the configuration of a named backbone."""
-
 TRAINED_PAD, TRAINED_END = 0, 2
 """Ids of a trained tokenizer's special tokens (`moon_zoo.nn.multimodal.special_tokens.NAMES`, in their order)."""
 
 
-class Followup(ZooModule):
+class Followup(LanguageModelModule):
     """A language model that asks follow-up questions.
 
     Args:
@@ -104,8 +102,8 @@ class Followup(ZooModule):
         lr_scheduler: LRSchedulerCallable | None = None,
         warmup_steps: int = 0,
     ) -> None:
-        _check_least(1, max_tokens=max_tokens, max_follow_up_tokens=max_follow_up_tokens, length_groups=length_groups)
-        _check_least(0, retries=retries, generation_samples=generation_samples)
+        check_at_least(1, max_tokens=max_tokens, max_follow_up_tokens=max_follow_up_tokens, length_groups=length_groups)
+        check_at_least(0, retries=retries, generation_samples=generation_samples)
         lm = build_lm(
             backbone,
             pretrained=backbone_pretrained,
@@ -314,31 +312,10 @@ class Followup(ZooModule):
 
     # Checkpoint folders ------------------------------------------------------------------------------------------------
 
-    def fitted_weights(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Weights without adapters go beside the adapters that this model has."""
-        return with_adapters(weights, self)
-
-    def write_parts(self, folder: Path) -> dict[str, Any]:
-        """The configuration of a named backbone; and arguments that build it without fetching weights or a tokenizer."""
-        changed: dict[str, Any] = {"tokenizer": None}  # it is in the inputs' state
-        if self.init_args()["backbone"] is not None:
-            options = write_config(self.network.lm, folder / FOLDER)
-            changed |= {
-                "backbone": f"{HERE}/{FOLDER}",
-                "backbone_pretrained": False,
-                "backbone_options": options,
-            }
-        return changed
-
-    def pretrained_names(self) -> tuple[str, ...]:
-        """The backbone, where it was loaded."""
-        given = self.init_args()
-        return (given["backbone"],) if given["backbone"] is not None and given["backbone_pretrained"] else ()
-
-    @classmethod
-    def unsealed(cls, init_args: Mapping[str, Any]) -> str | None:
-        """Weights, a configuration or a tokenizer from elsewhere."""
-        return from_elsewhere(init_args)
+    def write_backbone(self, folder: Path) -> dict[str, Any]:
+        """Write what builds the named backbone again."""
+        options = write_config(self.network.lm, folder / FOLDER)
+        return {"backbone": f"{HERE}/{FOLDER}", "backbone_pretrained": False, "backbone_options": options}
 
 
 def _tokenizer_of(backbone: str | None) -> str | None:
@@ -349,9 +326,3 @@ def _tokenizer_of(backbone: str | None) -> str | None:
     if folder.is_dir() and not any((folder / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json")):
         return None
     return backbone
-
-
-def _check_least(least: int, **values: int) -> None:
-    for name, value in values.items():
-        if value < least:
-            raise RecipeError(f"{name} is {value}, but must be at least {least}", change=f"model.init_args.{name}")

@@ -17,7 +17,6 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
 
 from moon_zoo.data.content_table import FOLDER, ContentTable
-from moon_zoo.errors import RecipeError
 from moon_zoo.metrics.clicks import ClickFigures
 from moon_zoo.models.base import ExportPart, LRSchedule, ZooModule
 from moon_zoo.models.checkpoint_config import HERE
@@ -27,6 +26,7 @@ from moon_zoo.models.mim.inputs import MimInputs, Missing
 from moon_zoo.models.mim.interests import CONTENT_INTERESTS, Behaviour, Weighting
 from moon_zoo.models.mim.network import Deep, MimNetwork
 from moon_zoo.models.mim.notes import RowNotes
+from moon_zoo.models.numbers import check_at_least
 from moon_zoo.models.sample_notes import SampleNotes
 
 NETWORK_SETTINGS = (
@@ -134,7 +134,8 @@ class Mim(ZooModule):
         lr_scheduler: LRSchedulerCallable | None = None,
         warmup_steps: int = 0,
     ) -> None:
-        _check_numbers(max_history=max_history, top_k=top_k, min_count=min_count, embedding_l2=embedding_l2)
+        check_at_least(1, max_history=max_history, top_k=top_k, min_count=min_count)
+        check_at_least(0, embedding_l2=embedding_l2)
         looks = behaviour != "none" and (behaviour in ("simtier", "sa_ta", *CONTENT_INTERESTS) or top_k is not None)
         table = None
         if looks or not use_ids or make is not None:
@@ -353,12 +354,3 @@ class Mim(ZooModule):
             if value is not None and not str(value).startswith(f"{HERE}/"):
                 return f"{name} {value}"
         return None
-
-
-def _check_numbers(**values: float | None) -> None:
-    least = {"max_history": 1, "top_k": 1, "min_count": 1, "embedding_l2": 0}
-    for name, value in values.items():
-        if value is not None and value < least[name]:
-            raise RecipeError(
-                f"{name} is {value}, but must be at least {least[name]}", change=f"model.init_args.{name}"
-            )

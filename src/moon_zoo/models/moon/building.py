@@ -12,9 +12,6 @@ from moon_zoo.nn.multimodal.backbone import MultimodalLM
 FIELD_SEPARATOR = "\n"
 """Between a product's text fields, where a tokenizer does not set texts apart by itself as a trained one does."""
 
-LEAST = {"hard_negatives": 0, "dual_level": 0, "contrastive_weight": 0, "generation_weight": 0}
-"""Least values of numbers; 1 of those that are not named."""
-
 
 def install_experts(built: MultimodalLM, **settings: Any) -> None:
     """Experts in the layers of a backbone; see `moon_zoo.nn.moe.install.install`.
@@ -29,18 +26,6 @@ def install_experts(built: MultimodalLM, **settings: Any) -> None:
             f"experts cannot be put into the backbone: {error}",
             change="model.init_args.guidance, num_experts, top_k, moe_layers or experts",
         ) from error
-
-
-def check_numbers(**values: float | None) -> None:
-    """Refuse numbers under their least value.
-
-    Raises:
-        RecipeError: One is; named as the model's argument.
-    """
-    for name, value in values.items():
-        least = LEAST.get(name, 1)
-        if value is not None and not value >= least:
-            raise RecipeError(f"{name} is {value}, but must be at least {least}", change=f"model.init_args.{name}")
 
 
 def check_generation(

@@ -8,7 +8,6 @@ there.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -21,15 +20,13 @@ from moon_zoo.data.product_text import check_text_fields
 from moon_zoo.data.transforms import PhotoTransform
 from moon_zoo.models.base import LRSchedule
 from moon_zoo.models.language_model import (
+    LanguageModelModule,
     add_adapters,
-    from_elsewhere,
     special_tokens,
     tokenizer_of,
-    with_adapters,
-    write_backbone,
 )
 from moon_zoo.models.moon import figures as _figures  # noqa: F401  (known to tables from here on)
-from moon_zoo.models.moon.building import FIELD_SEPARATOR, check_generation, check_numbers, install_experts
+from moon_zoo.models.moon.building import FIELD_SEPARATOR, check_generation, install_experts
 from moon_zoo.models.moon.combinations import (
     COMBINATIONS,
     ITEMS,
@@ -55,6 +52,7 @@ from moon_zoo.models.moon.objectives import (
 )
 from moon_zoo.models.moon.photos import Crop, MissingBoxes, PhotoBlocks
 from moon_zoo.models.moon.texts import TextBlock
+from moon_zoo.models.numbers import check_at_least
 from moon_zoo.models.retrieval_module import SIDES, RetrievalModule
 from moon_zoo.models.sample_notes import SampleNotes
 from moon_zoo.nn.augment import PhotoAugment
@@ -70,7 +68,7 @@ TEXTS_AT_A_TIME = 256
 """Plain texts that are embedded at once."""
 
 
-class Moon(RetrievalModule):
+class Moon(LanguageModelModule, RetrievalModule):
     """A generative multimodal LLM with guided experts, as an encoder of queries and products.
 
     Args:
@@ -236,15 +234,19 @@ class Moon(RetrievalModule):
         lr_scheduler: LRSchedulerCallable | None = None,
         warmup_steps: int = 0,
     ) -> None:
-        check_numbers(
+        check_at_least(
+            1,
             max_photos=max_photos,
             max_tokens=max_tokens,
             max_query_tokens=max_query_tokens,
+            micro_batch_size=micro_batch_size,
+        )
+        check_at_least(
+            0,
             hard_negatives=hard_negatives,
             dual_level=dual_level,
             contrastive_weight=contrastive_weight,
             generation_weight=generation_weight,
-            micro_batch_size=micro_batch_size,
         )
         check_generation(generation, generation_share, contrastive_weight, predict_tasks)
         fields = check_text_fields(text_fields, "text_fields")
@@ -645,21 +647,4 @@ class Moon(RetrievalModule):
     def fitted_weights(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
         """A dense checkpoint's feed-forward networks fill the experts that this model has in their place; weights without
         adapters go beside the adapters that this model has."""
-        return upcycled(with_adapters(weights, self), self)
-
-    def write_parts(self, folder: Path) -> dict[str, Any]:
-        """The configuration of a named backbone; and arguments that build it without fetching weights or a tokenizer."""
-        changed: dict[str, Any] = {"tokenizer": None}  # in the inputs' state
-        if self.init_args()["backbone"] is not None:
-            changed |= write_backbone(self.network.backbone, folder)
-        return changed
-
-    def pretrained_names(self) -> tuple[str, ...]:
-        """The backbone, where it was loaded."""
-        given = self.init_args()
-        return (given["backbone"],) if given["backbone"] is not None and given["backbone_pretrained"] else ()
-
-    @classmethod
-    def unsealed(cls, init_args: Mapping[str, Any]) -> str | None:
-        """Weights, a configuration or a tokenizer from elsewhere."""
-        return from_elsewhere(init_args)
+        return upcycled(super().fitted_weights(weights), self)

@@ -7,17 +7,18 @@ is never run.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 
-from moon_zoo.errors import CheckpointError, RecipeError, gist
+from moon_zoo.errors import CheckpointError
 from moon_zoo.nn.multimodal.backbone import MultimodalLM
 from moon_zoo.nn.multimodal.config_options import overridden, split_options
 from moon_zoo.nn.multimodal.special_tokens import SpecialTokens
+from moon_zoo.nn.pretrained_lm import cannot_load, from_config, from_weights
 
 FAMILIES: Final[Mapping[str, str]] = {
     "qwen2_5_vl": "moon_zoo.nn.multimodal.qwen2_5_vl:Qwen25VL",
@@ -88,9 +89,9 @@ def build_backbone(
     adapter.check(config, photo_size)
     with torch.device("meta") if meta else nullcontext():
         if name is None or not pretrained or meta:
-            lm = _from_config(adapter, config, how)
+            lm = from_config(adapter.lm_class()._from_config, config, how)
         else:
-            lm = _from_weights(adapter, name, config, how)
+            lm = from_weights(adapter.lm_class(), name, config, how)
         return adapter(lm.train(), special=special, photo_size=photo_size)  # type: ignore[call-arg]
 
 
@@ -106,7 +107,7 @@ def _named_config(name: str, *, weights: bool) -> Any:
     try:
         return AutoConfig.from_pretrained(name, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
-        raise _cannot_load(name, error) from error
+        raise cannot_load(name, error) from error
 
 
 def _special_of(adapter: type[MultimodalLM], name: str) -> SpecialTokens:
@@ -134,65 +135,3 @@ def _fit_tokens(config: Any, name: str, vocab_size: int | None, special: Special
         )
     config.image_token_id = special.image
     config.vision_start_token_id, config.vision_end_token_id = special.vision_start, special.vision_end
-
-
-def _from_config(adapter: type[MultimodalLM], config: Any, how: Mapping[str, Any]) -> Any:
-    try:
-        return adapter.lm_class()._from_config(config, **how)
-    except (ValueError, ImportError, KeyError, IndexError) as error:
-        raise RecipeError(
-            f"a backbone of these numbers cannot be built: {type(error).__name__}: {gist(error)}",
-            change="model.init_args.backbone_options",
-        ) from error
-
-
-def _from_weights(adapter: type[MultimodalLM], name: str, config: Any, how: Mapping[str, Any]) -> Any:
-    from safetensors import SafetensorError
-
-    safe = {"use_safetensors": True, "trust_remote_code": False}
-    # what does not fit is refused below, in words
-    wanted = {"output_loading_info": True, "ignore_mismatched_sizes": True}
-    try:
-        with quietly():
-            lm, found = adapter.lm_class().from_pretrained(name, config=config, **wanted, **how, **safe)
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
-        raise _cannot_load(name, error) from error
-    faults = {
-        "are of other sizes than its configuration": sorted(key[0] for key in found["mismatched_keys"]),
-        "are not there": sorted(found["missing_keys"]),
-    }
-    for fault, names in faults.items():
-        if names:
-            raise CheckpointError(
-                f"{len(names)} of the backbone's weights {fault}, such as {names[0]}",
-                where=name,
-                change="model.init_args.backbone_options, to the sizes that were trained",
-            )
-    return lm
-
-
-@contextmanager
-def quietly() -> Iterator[None]:
-    """Without transformers' reports and bars, which say at length what our messages say."""
-    from transformers.utils import logging
-
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()
-
-
-def _cannot_load(name: str, error: Exception) -> CheckpointError:
-    change = (
-        "model.init_args.backbone to a folder that holds config.json and model.safetensors, or to null for a tiny one"
-    )
-    is_folder = Path(name).exists()
-    if not is_folder and (name.startswith(("/", ".", "~")) or name.count("/") != 1):
-        return CheckpointError(f"there is no folder {name}", where="model.init_args.backbone", change=change)
-    kind = "folder" if is_folder else "hub name"
-    return CheckpointError(f"the backbone {name} ({kind}) cannot be loaded: {gist(error)}", change=change)

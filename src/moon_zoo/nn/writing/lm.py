@@ -12,12 +12,10 @@ from typing import Any
 
 import torch
 
-from moon_zoo.errors import CheckpointError, RecipeError, did_you_mean, gist
+from moon_zoo.errors import CheckpointError, RecipeError, did_you_mean
 from moon_zoo.nn.multimodal.config_options import split_options
-from moon_zoo.nn.multimodal.families import quietly
+from moon_zoo.nn.pretrained_lm import OPTIONS, cannot_load, from_config, from_weights
 from moon_zoo.nn.writing.sizes import PUBLISHED, TINY, Architecture
-
-OPTIONS = "model.init_args.backbone_options"
 
 
 def build_lm(
@@ -61,7 +59,11 @@ def build_lm(
     else:
         config = _overridden(_named(name, weights=pretrained and not meta), values)
     with torch.device("meta") if meta else nullcontext():
-        lm = _from_config(config, how) if name is None or not pretrained or meta else _from_weights(name, config, how)
+        kind = lm_class(config)
+        if name is None or not pretrained or meta:
+            lm = from_config(kind.from_config, config, how)
+        else:
+            lm = from_weights(kind, name, config, how)
     return lm.train()
 
 
@@ -149,48 +151,3 @@ def _made(model_type: str, values: Mapping[str, Any], given: Mapping[str, Any] |
             where=OPTIONS,
             change="it",
         ) from error
-
-
-def _from_config(config: Any, how: Mapping[str, Any]) -> Any:
-    try:
-        return lm_class(config).from_config(config, **how)
-    except (ValueError, ImportError, KeyError, IndexError, RuntimeError, ZeroDivisionError) as error:
-        raise RecipeError(
-            f"a backbone of these numbers cannot be built: {type(error).__name__}: {gist(error)}", change=OPTIONS
-        ) from error
-
-
-def _from_weights(name: str, config: Any, how: Mapping[str, Any]) -> Any:
-    from safetensors import SafetensorError
-
-    safe = {"use_safetensors": True, "trust_remote_code": False}
-    wanted = {"output_loading_info": True, "ignore_mismatched_sizes": True}
-    try:
-        with quietly():
-            lm, found = lm_class(config).from_pretrained(name, config=config, **wanted, **how, **safe)
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
-        raise cannot_load(name, error) from error
-    faults = {
-        "are of other sizes than its configuration": sorted(key[0] for key in found["mismatched_keys"]),
-        "are not there": sorted(found["missing_keys"]),
-    }
-    for fault, names in faults.items():
-        if names:
-            raise CheckpointError(
-                f"{len(names)} of the backbone's weights {fault}, such as {names[0]}",
-                where=name,
-                change=f"{OPTIONS}, to the sizes that were trained",
-            )
-    return lm
-
-
-def cannot_load(name: str, error: Exception) -> CheckpointError:
-    """What to say of a model that cannot be loaded."""
-    change = (
-        "model.init_args.backbone to a folder that holds config.json and model.safetensors, or to null for a tiny one"
-    )
-    is_folder = Path(name).exists()
-    if not is_folder and (name.startswith(("/", ".", "~")) or name.count("/") > 1):
-        return CheckpointError(f"there is no folder {name}", where="model.init_args.backbone", change=change)
-    kind = "folder" if is_folder else "hub name"
-    return CheckpointError(f"the backbone {name} ({kind}) cannot be loaded: {gist(error)}", change=change)
