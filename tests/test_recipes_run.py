@@ -242,3 +242,12 @@ def test_recipe_trains_and_validates(name: str, tiny: dict[str, list[str]], tmp_
 def test_ablation_changes_what_it_names_and_nothing_is_refused(overlay: str, tiny: dict[str, list[str]]) -> None:
     base = "moon/post_training_2"
     assert main(["check", "--config", base, "--config", overlay, *FAST, *tiny[base]]) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "alone"), [("moon/post_training_2", "query_to_product"), ("moon/grocery", "photo_to_product")]
+)
+def test_last_stage_trains_on_its_own_combination_alone(name: str, alone: str) -> None:
+    """A base's combinations would be added to: dictionaries of recipes merge key by key."""
+    init_args = recipes.load_recipe(name)["model"]["init_args"]
+    assert init_args["combinations"] == {alone: 1} and init_args["loss"] == "circle"
