@@ -248,6 +248,5 @@ def test_ablation_changes_what_it_names_and_nothing_is_refused(overlay: str, tin
     ("name", "alone"), [("moon/post_training_2", "query_to_product"), ("moon/grocery", "photo_to_product")]
 )
 def test_last_stage_trains_on_its_own_combination_alone(name: str, alone: str) -> None:
-    """A base's combinations would be added to: dictionaries of recipes merge key by key."""
     init_args = recipes.load_recipe(name)["model"]["init_args"]
     assert init_args["combinations"] == {alone: 1} and init_args["loss"] == "circle"

@@ -1,7 +1,8 @@
 """YAML with a memory: every value of a recipe knows the file and line it was written at.
 
-The YAML is PyYAML's safe kind (1.1), except that ``1e-3`` is a number and a date stays a text. A key that stands twice, a
-tag that would build an object, keys that are no text and aliases without end are refused with their line.
+The YAML is PyYAML's safe kind (1.1), except that ``1e-3`` is a number, a date stays a text, and a dictionary may carry the
+tag ``!replace``. A key that stands twice, any other tag, keys that are no text and aliases without end are refused with
+their line.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 MAX_NODES = 100_000
 """A recipe's values at most, aliases counted each time: a few nested aliases could otherwise fill the memory."""
+
+REPLACE = "!replace"
+"""The tag of a dictionary that takes the place of the one below it instead of merging with it."""
 
 Key = str | int
 
@@ -41,11 +45,13 @@ class Node:
         value: ``dict[str, Node]``, ``list[Node]`` or a scalar.
         origin: Where it was written.
         text: What was typed, for values of the command line: a title may look like a number.
+        replaces: A dictionary written as ``!replace {...}``.
     """
 
     value: Any
     origin: Origin
     text: str | None = None
+    replaces: bool = False
 
     def plain(self) -> Any:
         """The value without origins."""
@@ -146,8 +152,16 @@ class _Reader:
             )
         above = (*above, id(source))
         if isinstance(source, yaml.MappingNode):
-            self._refuse_tag(source, "map", origin)
-            return Node(self._mapping(source, above), origin)
+            replaces = source.tag == REPLACE
+            if not replaces:
+                self._refuse_tag(source, "map", origin)
+            return Node(self._mapping(source, above), origin, replaces=replaces)
+        if source.tag == REPLACE:
+            raise RecipeError(
+                f"{REPLACE} stands before something that is no dictionary",
+                where=str(origin),
+                change=f"{REPLACE}; leave it out, since lists and single values are replaced anyway",
+            )
         if isinstance(source, yaml.SequenceNode):
             self._refuse_tag(source, "seq", origin)
             return Node([self.node(child, above) for child in source.value], origin)

@@ -3,7 +3,8 @@
 A recipe is a YAML file with the keys ``model``, ``data``, ``trainer`` and ``seed_everything``, as LightningCLI reads
 them, and ``base``: one or more recipes to start from. Three rules of merging:
 
-- dictionaries merge key by key, anything else (lists too) is replaced by the later recipe;
+- dictionaries merge key by key, anything else (lists too) is replaced by the later recipe, and so is a dictionary that the
+  later recipe writes as ``!replace {...}``;
 - where a later recipe names another ``class_path``, the former class's ``init_args`` are dropped;
 - short names of the registry (``class_path: dual_flow``, or just ``model: dual_flow``) stand for the full path.
 
@@ -239,7 +240,7 @@ def bases(tree: Node) -> list[Node]:
 
 def merge(base: Node, over: Node) -> Node:
     """``over`` on top of ``base``; see the module's rules."""
-    if not isinstance(base.value, dict) or not isinstance(over.value, dict):
+    if not isinstance(base.value, dict) or not isinstance(over.value, dict) or over.replaces:
         return over
     merged = dict(base.value)
     if _class_path(over) is not None and _class_path(base) is not None and _class_path(over) != _class_path(base):
@@ -247,7 +248,7 @@ def merge(base: Node, over: Node) -> Node:
         merged.pop("dict_kwargs", None)
     for key, child in over.value.items():
         merged[key] = merge(merged[key], child) if key in merged else child
-    return Node(merged, over.origin)
+    return Node(merged, over.origin, replaces=base.replaces)
 
 
 def _class_path(node: Node) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,6 +44,9 @@ def test_dumped_values_are_read_back_as_they_were(value: object) -> None:
         ("a: 1\n2: 3", "the key 2 is not a text", 2),
         ("a: &x [*x]", "aliases", 1),
         ("a: {b: 1}}", "no YAML", 1),
+        ("a:\n  b: !replace [1]", "!replace stands before something that is no dictionary", 2),
+        ("a: !replace", "!replace stands before something that is no dictionary", 1),
+        ("a: !other {b: 1}", "the tag '!other' is not allowed in recipes", 1),
     ],
 )
 def test_bad_yaml_is_refused_with_its_line(text: str, said: str, line: int) -> None:
@@ -118,6 +122,29 @@ def test_lists_are_replaced_not_joined(tmp_path: Path) -> None:
     assert recipes.load(str(write(tmp_path / "b.yaml", "base: a.yaml\ntrainer: {devices: [2]}"))).values == {
         "trainer": {"devices": [2]}
     }
+
+
+def test_dictionaries_merge_key_by_key_unless_written_as_replace(tmp_path: Path) -> None:
+    write(tmp_path / "a.yaml", "model: {class_path: one.A, init_args: {ratios: {x: 1, y: 2}, z: 3}}")
+    adds = write(tmp_path / "b.yaml", "base: a.yaml\nmodel: {init_args: {ratios: {x: 5}}}")
+    replaces = write(tmp_path / "c.yaml", "base: a.yaml\nmodel: {init_args: {ratios: !replace {w: 9}}}")
+    further = write(tmp_path / "d.yaml", "base: c.yaml\nmodel: {init_args: {ratios: {v: 8}}}")
+    nothing = write(tmp_path / "e.yaml", "base: a.yaml\nmodel: {init_args: {ratios: !replace {}}}")
+
+    def init_args(*paths: Path) -> Any:
+        return recipes.load([str(path) for path in paths]).values["model"]["init_args"]
+
+    assert init_args(adds) == {"ratios": {"x": 5, "y": 2}, "z": 3}
+    assert init_args(replaces) == {"ratios": {"w": 9}, "z": 3}
+    assert init_args(further) == {"ratios": {"w": 9, "v": 8}, "z": 3}
+    assert init_args(adds, further) == {"ratios": {"w": 9, "v": 8}, "z": 3}  # what c replaced stays replaced
+    assert init_args(nothing) == {"ratios": {}, "z": 3}
+
+
+def test_an_option_of_the_command_line_can_replace_a_dictionary(tmp_path: Path) -> None:
+    tree = recipes.load(str(write(tmp_path / "a.yaml", "model: {class_path: one.A, init_args: {r: {x: 1}}}"))).tree
+    assert recipes.override(tree, "model.r", "{y: 2}").plain()["model"]["init_args"]["r"] == {"x": 1, "y": 2}
+    assert recipes.override(tree, "model.r", "!replace {y: 2}").plain()["model"]["init_args"]["r"] == {"y": 2}
 
 
 def test_several_configs_later_wins() -> None:
