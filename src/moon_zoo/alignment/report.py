@@ -180,8 +180,7 @@ def _draw_shares(axes: Any, report: Report) -> None:
     refused = {f"round {one.number}" for one in report.rounds if not one.promoted}
     axes.set_xticks(list(places), [row.name + ("\nnot kept" if row.name in refused else "") for row in rows])
     axes.set(ylabel="% of val's conversations, 95 % bounds", ylim=(-2, 102), title="what judges count")
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(frameon=False)
+    _explain_lines(axes)
 
 
 def _draw_rounds(axes: Any, report: Report, curves: Mapping[str, tuple[Callable[[Round], float | None], str]]) -> None:
@@ -194,5 +193,10 @@ def _draw_rounds(axes: Any, report: Report, curves: Mapping[str, tuple[Callable[
             )
     axes.set_xticks(range(len(names)), names)
     axes.set_xlim(-0.5, max(len(names) - 0.5, 0.5))
+    _explain_lines(axes)
+
+
+def _explain_lines(axes: Any) -> None:
+    """A legend below the panel: inside it there is no place that some run's lines do not cross."""
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(frameon=False)
+        axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=2)
