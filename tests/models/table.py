@@ -20,6 +20,7 @@ class Row:
         columns: Columns that predict must write.
         exact_init_args: Further settings that leave nothing to chance and no statistics to a rank (no dropout, no batch
             norm), so that two processes must equal one.
+        random_init_args: Further settings that draw at random in every training step (dropout, augmentation).
         files: Setting to the fixture whose path it takes.
     """
 
@@ -29,6 +30,7 @@ class Row:
     metric: str = "val/loss"
     columns: tuple[str, ...] = ()
     exact_init_args: dict[str, Any] = field(default_factory=dict)
+    random_init_args: dict[str, Any] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
 
     def filled(self, request: pytest.FixtureRequest) -> Self:
@@ -106,6 +108,7 @@ MODELS: tuple[Row, ...] = (
         metric="val/loss",
         columns=("answer",),
         exact_init_args={"observation_task": 0.5, "observing_tokens": 300, "observation_tokens": 32},
+        random_init_args={"augment": {}, "lora": {"rank": 2, "dropout": 0.1}},
     ),
     Row(
         "dual_flow",
@@ -122,6 +125,7 @@ MODELS: tuple[Row, ...] = (
             "queue_size": 12,
             "micro_batch_size": 2,
         },
+        random_init_args={"augment": {}, "item_background": 0.5, "text_tower_options": TINY_TOWERS["text_tower_options"]},
     ),
     Row(
         "followup",
@@ -130,6 +134,7 @@ MODELS: tuple[Row, ...] = (
         metric="val/follow_up/knowledge_use",
         columns=("follow_up", "knowledge", "concept"),
         exact_init_args={"knowledge": "none", "length_groups": 2},
+        random_init_args={"lora": {"rank": 2, "dropout": 0.1}},
     ),
     Row(
         "mim",
@@ -143,6 +148,7 @@ MODELS: tuple[Row, ...] = (
         },
         metric="val/auc",
         columns=("probability", "user_id", "item_id", "cold", "label"),
+        random_init_args={"dropout": 0.1, "item_dropout": 0.2},
         files={"embeddings": "content_file"},
     ),
     Row(
@@ -161,5 +167,6 @@ MODELS: tuple[Row, ...] = (
             "micro_batch_size": 2,
             "matryoshka": [4, 8],
         },
+        random_init_args={"augment": {}, "lora": {"rank": 2, "dropout": 0.1}},
     ),
 )

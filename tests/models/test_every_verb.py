@@ -163,15 +163,16 @@ def test_what_from_pretrained_gave_for_use_is_trained_in_training_mode(run: Run)
 
 
 def test_resumed_run_ends_with_the_weights_of_an_unbroken_one(run: Run, tmp_path: Path) -> None:
-    """Three steps, then resumed to four, against four at once: data order, optimiser, queue. Epochs have two steps.
+    """Three steps, then resumed to four, against four at once: data order, optimiser, queue, dropout and augmentation.
 
-    Without dropout: a checkpoint holds no state of random generators.
+    Epochs have two steps.
     """
     shards = Path(_data(run)["train"])
-    exact = run.row.init_args | run.row.exact_init_args | {"lr_schedule": "constant"}
-    calm = Row(run.row.name, run.row.kind, exact, run.row.metric)
-    short = write_recipe(calm, tmp_path / "short.yaml", shards, max_steps=3)
-    whole = write_recipe(calm, tmp_path / "whole.yaml", shards, max_steps=4)
+    row = run.row
+    settings = row.init_args | row.exact_init_args | row.random_init_args | {"lr_schedule": "constant"}
+    tested = Row(row.name, row.kind, settings, row.metric)
+    short = write_recipe(tested, tmp_path / "short.yaml", shards, max_steps=3)
+    whole = write_recipe(tested, tmp_path / "whole.yaml", shards, max_steps=4)
     assert main(["fit", "--config", str(whole), "--run", str(tmp_path / "whole"), "--quiet"]) == 0
     assert main(["fit", "--config", str(short), "--run", str(tmp_path / "broken"), "--quiet"]) == 0
     resume = ["--run", str(tmp_path / "broken"), "--resume", "--trainer.max_steps", "4", "--quiet"]

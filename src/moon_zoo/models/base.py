@@ -19,6 +19,7 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR, LinearLR, SequentialLR
 
+from moon_zoo.data.ids import stable_id
 from moon_zoo.models import arguments, pretrained, weights
 from moon_zoo.models.migrations import Migration
 from moon_zoo.nn.optim import HIDDEN
@@ -232,6 +233,17 @@ class ZooModule(L.LightningModule):
         """
         if not self.training:
             self.train()
+        # what `seed_everything` was called with: generators have moved on since, by as much as came before the first step
+        self._seed = int(os.environ.get("PL_GLOBAL_SEED", torch.initial_seed()))
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Draw dropout and augmentation of every step from the seed, the epoch, the batch's number and the rank alone.
+
+        A checkpoint holds no state of generators: a resumed training would draw otherwise than an unbroken one. And ranks,
+        which start with the same seed, would all draw the same.
+        """
+        place = (self._seed, self.current_epoch, batch_idx, self.global_rank)
+        torch.manual_seed(stable_id(f"step/{place}"))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what the inputs learned from data (tokenizer, vocabularies) and what is needed to load it, as plain values."""

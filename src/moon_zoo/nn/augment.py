@@ -1,7 +1,8 @@
 """Photo augmentation on the device, one batch at a time and one draw per photo.
 
 Crops and flips belong to decoding (`moon_zoo.data.images`); what is left is arithmetic on pixels, which is cheapest on the
-whole batch where the model runs. All draws come from torch's global generator, so `seed_everything` fixes them.
+whole batch where the model runs. All draws come from torch's global generator, which is seeded anew before every training step
+(`moon_zoo.models.base.ZooModule.on_train_batch_start`).
 """
 
 from __future__ import annotations

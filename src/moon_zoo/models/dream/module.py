@@ -17,7 +17,6 @@ from lightning.pytorch.strategies import FSDPStrategy, ModelParallelStrategy
 from torch import Tensor, nn
 
 from moon_zoo.data.conversations import Prompt
-from moon_zoo.data.ids import stable_id
 from moon_zoo.data.transforms import PhotoTransform
 from moon_zoo.errors import CheckpointError, RecipeError
 from moon_zoo.models.base import LRSchedule
@@ -230,7 +229,7 @@ class Dream(LanguageModelModule):
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """The loss of answers, or of pairs of them."""
         if self.stage == "sft":
-            loss, figures = self._sft_step(self._augmented(batch, batch_idx))
+            loss, figures = self._sft_step(self._augmented(batch))
         else:
             loss, figures = self._preference_step(batch)
         loss = reaching(loss, [parameter for parameter in self.parameters() if parameter.requires_grad])
@@ -271,16 +270,12 @@ class Dream(LanguageModelModule):
             return None
         return self._reference(self.network, batch, split)
 
-    def _augmented(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Tensor]:
-        """Colours changed, every image by itself, by draws that follow from the seed and the batch's number alone."""
+    def _augmented(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Colours changed, every image by itself."""
         if isinstance(self.augment, nn.Identity):
             return batch
         photos = batch["photos"]
-        place = (torch.initial_seed(), self.current_epoch, batch_idx, self.global_rank)
-        # a checkpoint holds no state of generators: a resumed training would draw others
-        with torch.random.fork_rng([photos.device] if photos.device.type == "cuda" else []):
-            torch.manual_seed(stable_id(repr(place)))
-            changed = self.augment(photos.flatten(0, 1)).round().to(torch.uint8).view(photos.shape)
+        changed = self.augment(photos.flatten(0, 1)).round().to(torch.uint8).view(photos.shape)
         return batch | {"photos": changed}
 
     def on_train_epoch_end(self) -> None:
