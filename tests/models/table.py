@@ -125,7 +125,11 @@ MODELS: tuple[Row, ...] = (
             "queue_size": 12,
             "micro_batch_size": 2,
         },
-        random_init_args={"augment": {}, "item_background": 0.5, "text_tower_options": TINY_TOWERS["text_tower_options"]},
+        random_init_args={
+            "augment": {},
+            "item_background": 0.5,
+            "text_tower_options": TINY_TOWERS["text_tower_options"],
+        },
     ),
     Row(
         "followup",
