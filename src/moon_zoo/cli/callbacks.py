@@ -52,13 +52,18 @@ class KeepBest(ModelCheckpoint):
         super().on_validation_end(trainer, pl_module)
         if not self._should_save_on_train_epoch_end(trainer):
             self._keep_last(trainer)
-        self._note(trainer, pl_module)
+        self._note(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """The same where validation runs once per epoch: Lightning saves only now."""
         super().on_train_epoch_end(trainer, pl_module)
         self._keep_last(trainer)
-        self._note(trainer, pl_module)
+        self._note(trainer)
+
+    def _save_checkpoint(self, trainer: Trainer, filepath: str) -> None:
+        """Note the figures before the checkpoint is written that holds them: a run killed right after it knows its best's."""
+        self._note(trainer)
+        super()._save_checkpoint(trainer, filepath)
 
     def _keep_last(self, trainer: Trainer) -> None:
         """Save the latest state also where it is not the best: Lightning leaves ``last.ckpt`` at the last improvement."""
@@ -67,7 +72,8 @@ class KeepBest(ModelCheckpoint):
         if fitting and not saved:
             self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
 
-    def _note(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def _note(self, trainer: Trainer) -> None:
+        pl_module = trainer.lightning_module
         if trainer.sanity_checking or trainer.state.fn != TrainerFn.FITTING:
             return
         best = None if self.best_model_score is None else float(self.best_model_score)
