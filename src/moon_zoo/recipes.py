@@ -248,6 +248,7 @@ def merge(base: Node, over: Node) -> Node:
         merged.pop("dict_kwargs", None)
     for key, child in over.value.items():
         merged[key] = merge(merged[key], child) if key in merged else child
+    # what a recipe replaced stays replaced when that recipe lies over yet another
     return Node(merged, over.origin, replaces=base.replaces)
 
 

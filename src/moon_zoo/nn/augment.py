@@ -77,6 +77,19 @@ class PhotoAugment(nn.Module):
         return pixels.clamp(0, 255)
 
 
+def augmented_bytes(augment: nn.Module, photos: Tensor) -> Tensor:
+    """Photos augmented, each by itself, and rounded to what they were.
+
+    Args:
+        augment: Such as `PhotoAugment`.
+        photos: uint8 ``(..., 3, height, width)``.
+
+    Returns:
+        uint8 of the same shape.
+    """
+    return augment(photos.flatten(0, -4)).round().to(torch.uint8).view(photos.shape)
+
+
 def erase(pixels: Tensor, probability: float, largest_area: float) -> Tensor:
     """Replace one rectangle of some photos by the photo's mean colour.
 

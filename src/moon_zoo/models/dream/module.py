@@ -47,7 +47,7 @@ from moon_zoo.models.language_model import (
 )
 from moon_zoo.models.numbers import check_at_least
 from moon_zoo.models.sample_notes import SampleNotes
-from moon_zoo.nn.augment import PhotoAugment
+from moon_zoo.nn.augment import PhotoAugment, augmented_bytes
 from moon_zoo.nn.gathering import sum_over_ranks
 from moon_zoo.nn.multimodal.families import build_backbone
 from moon_zoo.nn.preference import LossName
@@ -274,9 +274,7 @@ class Dream(LanguageModelModule):
         """Colours changed, every image by itself."""
         if isinstance(self.augment, nn.Identity):
             return batch
-        photos = batch["photos"]
-        changed = self.augment(photos.flatten(0, 1)).round().to(torch.uint8).view(photos.shape)
-        return batch | {"photos": changed}
+        return batch | {"photos": augmented_bytes(self.augment, batch["photos"])}
 
     def on_train_epoch_end(self) -> None:
         """Say once how many answers were cut."""

@@ -55,7 +55,7 @@ from moon_zoo.models.moon.texts import TextBlock
 from moon_zoo.models.numbers import check_at_least
 from moon_zoo.models.retrieval_module import SIDES, RetrievalModule
 from moon_zoo.models.sample_notes import SampleNotes
-from moon_zoo.nn.augment import PhotoAugment
+from moon_zoo.nn.augment import PhotoAugment, augmented_bytes
 from moon_zoo.nn.grad_cache import cached_embeddings, split_batch
 from moon_zoo.nn.moe.install import upcycled
 from moon_zoo.nn.moe.losses import expert_load, load_balance, unstack, z_loss
@@ -517,10 +517,9 @@ class Moon(LanguageModelModule, RetrievalModule):
         """Colours changed, every photo and crop by itself, before encoding: both passes of GradCache see the same."""
         if isinstance(self.augment, nn.Identity):
             return batch
-        changed = {
-            name: self.augment(value.flatten(0, -4)) for name, value in batch.items() if name.endswith("_photos")
+        return batch | {
+            name: augmented_bytes(self.augment, value) for name, value in batch.items() if name.endswith("_photos")
         }
-        return batch | {name: value.round().to(torch.uint8).view(batch[name].shape) for name, value in changed.items()}
 
     def on_train_batch_end(self, outputs: Any, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Remember this step's items as negatives of later steps."""
